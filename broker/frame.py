@@ -11,7 +11,7 @@ import msgpack
 
 VERSION = 1
 OVERHEAD_BYTES = 54
-"""Ethernet (preamble 8, header 14, check sequence 4, gap 12), VLAN tag (4), eCPRI headers (12): one per frame."""
+"""Of each frame: Ethernet preamble 8, header 14, check sequence 4, gap 12; VLAN tag 4; eCPRI headers 12."""
 
 Cause = Literal["version", "length", "non_finite", "unknown_model", "oversize", "malformed"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)

@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import NormalDist
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
@@ -25,7 +26,7 @@ class CapacityTrace:
     def __post_init__(self) -> None:
         if not self.times_ns or self.times_ns[0] != 0:
             raise ValueError("a capacity trace begins at 0 ns")
-        if any(later <= earlier for earlier, later in zip(self.times_ns, self.times_ns[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(self.times_ns)):
             raise ValueError("times of a capacity trace must increase")
         if len(self.times_ns) != len(self.capacities_bps):
             raise ValueError("a capacity trace has one capacity for each time")
@@ -280,16 +281,24 @@ class FronthaulLaw:
     keep_order: bool = False
 
     def __post_init__(self) -> None:
-        if self.capacity_bps is not None and not isinstance(self.capacity_bps, CapacityTrace):
-            _not_negative("capacity_bps", self.capacity_bps)
+        if not isinstance(self.capacity_bps, CapacityTrace):
+            whole_bps(self.capacity_bps)
         _not_negative("latency_ns", self.latency_ns)
         if self.queue_bytes is not None:
             _not_negative("queue_bytes", self.queue_bytes)
         if self.discipline not in ("fifo", "freshest"):
             raise ValueError(f"discipline {self.discipline!r}, must be fifo or freshest")
         edges = [edge for outage in self.outages for edge in outage]
-        if any(later <= earlier for earlier, later in zip(edges, edges[1:], strict=False)):
+        if any(later <= earlier for earlier, later in pairwise(edges)):
             raise ValueError("outages must be (start_ns, stop_ns) pairs in order that do not touch")
+
+
+def whole_bps(capacity_bps: float | None) -> int | None:
+    """Round a capacity to a whole number of bit/s. Raises ValueError when it is negative or not finite."""
+    if capacity_bps is None:
+        return None
+    _not_negative("capacity_bps", capacity_bps)
+    return round(capacity_bps)
 
 
 def _not_negative(name: str, value: float) -> None:

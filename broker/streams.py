@@ -1,4 +1,4 @@
-"""Random streams: one per purpose, entity and sequence number, so that no component shifts another's draws."""
+"""Random streams, one per purpose, entity and sequence number: no component shifts another's draws."""
 
 from hashlib import blake2b
 
