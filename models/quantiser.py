@@ -183,7 +183,8 @@ def pack(indices: npt.ArrayLike, bits: int) -> bytes:
 
 def unpack(payload: bytes, dims: int, bits: int) -> Indices:
     """The ``[dims]`` indices of one payload; see `unpack_many`."""
-    return unpack_many([payload], dims, bits)[0]
+    indices: Indices = unpack_many([payload], dims, bits)[0]
+    return indices
 
 
 def unpack_many(payloads: Iterable[bytes], dims: int, bits: int) -> Indices:

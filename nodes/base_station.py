@@ -1,0 +1,141 @@
+"""The law of a base station: what it makes of the pilots of one UE at one time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from broker.frame import Frame
+from models.quantiser import check_bits, pack, quantise, rescale_step
+from nodes.positioning_model import PositioningModel
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """Size of a message: the first ``dims`` coefficients of the latent, ``bits`` each."""
+
+    bits: int
+    dims: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a send policy may look at: one snapshot before it is quantised."""
+
+    bs: str
+    ue: str
+    seq: int
+    t_sample_ns: int
+    gain_db: float
+    payload: Payload
+    """What is sent if the policy has nothing else in mind."""
+
+
+SendPolicy = Callable[[Heard], Payload | None]
+"""Decides the size of each message, or with None that it is not sent."""
+
+
+class BaseStation:
+    """Embeds, quantises and packs what one BS hears; owns no clock and no socket.
+
+    Args:
+        bs_id: one of ``model.bs_ids``.
+        model: encodes.
+        run: identity of the run, carried in every frame.
+        bits: Q instead of the model's own, 1 to 16. The step is then scaled by what is best for a Gaussian.
+        dims: number of leading coefficients to send instead of all.
+        policy: decides message by message; gets ``bits`` and ``dims`` as its suggestion.
+
+    Raises:
+        ValueError: for a BS unknown to the model, or bits or dims out of range.
+    """
+
+    def __init__(
+        self,
+        bs_id: str,
+        model: PositioningModel,
+        run: str,
+        *,
+        bits: int | None = None,
+        dims: int | None = None,
+        policy: SendPolicy | None = None,
+    ) -> None:
+        if bs_id not in model.bs_ids:
+            raise ValueError(f"{bs_id} is not a BS of the model: {', '.join(model.bs_ids)}")
+        self.bs_id = bs_id
+        self.run = run
+        self.up = True
+        """A BS that is down hears and counts nothing."""
+        self.payload = self._checked(
+            Payload(model.bits if bits is None else bits, model.dims if dims is None else dims), model
+        )
+        """What is sent unless the policy says otherwise; may be changed between snapshots."""
+        self._model = model
+        self._policy = policy
+        self._step = float(model.steps[list(model.bs_ids).index(bs_id)])
+        self._next_seq: dict[str, int] = {}
+
+    def snapshot(
+        self,
+        ue: str,
+        seq: int | None,
+        t_sample_ns: int,
+        pilots: npt.NDArray[np.complex64],
+        noise_variance: float,
+        t_publish_ns: int,
+    ) -> Frame | None:
+        """Frame of one snapshot, or None when the BS is down or its policy keeps silent.
+
+        Args:
+            ue: whose pilots these are.
+            seq: number of the frame; None takes the next one of this UE, counted from 0.
+            t_sample_ns: when the pilots were heard.
+            pilots: complex64 ``[num_slots, num_ant, num_sc]``.
+            noise_variance: of one resource element, in the unit of the pilots squared, positive.
+            t_publish_ns: when the frame leaves.
+
+        Raises:
+            ValueError: when the encoder yields what cannot be quantised (NaN), or the policy a size out of
+                range.
+        """
+        assert pilots.ndim == 3, f"pilots are [num_slots, num_ant, num_sc], not {pilots.shape}"
+        if not self.up:
+            return None
+        seq = self._next_seq.get(ue, 0) if seq is None else seq
+        embedding = self._model.encode(self.bs_id, pilots, noise_variance)
+        assert embedding.latent.shape == (self._model.dims,), f"latent is {embedding.latent.shape}"
+        gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
+        payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload))
+        if payload is None:
+            return None
+        self._next_seq[ue] = seq + 1
+        step = rescale_step(self._step, self._model.bits, payload.bits)
+        indices = quantise(embedding.latent[: payload.dims], payload.bits, step)
+        return Frame(
+            run=self.run,
+            bs=self.bs_id,
+            ue=ue,
+            seq=seq,
+            t_sample_ns=t_sample_ns,
+            t_publish_ns=t_publish_ns,
+            dims=payload.dims,
+            bits=payload.bits,
+            step=step,
+            gain_db=gain_db,
+            model=self._model.digest,
+            payload=pack(indices, payload.bits),
+        )
+
+    def _size(self, heard: Heard) -> Payload | None:
+        if self._policy is None:
+            return self.payload
+        payload = self._policy(heard)
+        return None if payload is None else self._checked(payload, self._model)
+
+    @staticmethod
+    def _checked(payload: Payload, model: PositioningModel) -> Payload:
+        check_bits(payload.bits)
+        if not 1 <= payload.dims <= model.dims:
+            raise ValueError(f"dims must be from 1 to {model.dims}, not {payload.dims}")
+        return payload
