@@ -1,0 +1,47 @@
+"""Sequence check: on a hop that keeps order, a number that is missing was lost by the transport."""
+
+from collections.abc import Hashable
+
+
+class TransportLoss(RuntimeError):  # noqa: N818 - what happened, not that it is an error
+    """Frames went missing between sockets, where nothing may, not in the fronthaul law."""
+
+
+class SequenceCheck:
+    """Watches that the numbers of each source come one after the other.
+
+    late_join: begin at the first number seen of a source instead of at 0.
+    """
+
+    def __init__(self, *, late_join: bool = False) -> None:
+        self._late_join = late_join
+        self._next: dict[Hashable, int] = {}
+        self._excused: dict[Hashable, set[int]] = {}
+
+    def saw(self, source: Hashable, number: int) -> None:
+        """Note a number that arrived. Raises TransportLoss when it is not the next one."""
+        expected = self._next.get(source)
+        if expected is None:
+            expected = number if self._late_join else 0
+        if number != expected:
+            expected = self._after_excused(source, expected)
+            if number != expected:
+                raise TransportLoss(f"{_text(source)}: number {number} arrived, {expected} was next")
+        self._next[source] = number + 1
+
+    def excuse(self, source: Hashable, number: int) -> None:
+        """Note a number that will not come, for a cause that has been counted elsewhere."""
+        self._excused.setdefault(source, set()).add(number)
+
+    def _after_excused(self, source: Hashable, number: int) -> int:
+        excused = self._excused.get(source, set())
+        while number in excused:
+            excused.remove(number)
+            number += 1
+        return number
+
+
+def _text(source: Hashable) -> str:
+    if isinstance(source, bytes):
+        return source.decode(errors="replace")
+    return "/".join(source) if isinstance(source, tuple) else str(source)
