@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +29,11 @@ class HeightMap:
     y0_m: float
     step_m: float
 
-    @classmethod
-    def load(cls, scene: str) -> HeightMap | None:
+    @staticmethod
+    def load(scene: str) -> HeightMap | None:
         """The map shipped for a scene, or None if there is none."""
         file = TRACES / f"{scene}_height.npz"
-        if not file.is_file():
-            return None
-        with np.load(file) as stored:
-            return cls(
-                height_m=stored["height_m"].astype(np.float64),
-                x0_m=float(stored["x0_m"]),
-                y0_m=float(stored["y0_m"]),
-                step_m=float(stored["step_m"]),
-            )
+        return read_height_map(file) if file.is_file() else None
 
     def corners_m(self, position_m: Floats) -> Floats:
         """Heights of the four nodes around each position: ``[n, 3]`` (or ``[n, 2]``) to ``[n, 4]``, m.
@@ -74,3 +67,15 @@ class HeightMap:
         """Index of the first of ``[n, 3]`` that lies inside a building, or None."""
         inside = np.flatnonzero(self.is_indoor(position_m))
         return int(inside[0]) if len(inside) else None
+
+
+@cache
+def read_height_map(file: Path) -> HeightMap:
+    """The map in a file; read once, since every UE of a scenario asks for it."""
+    with np.load(file) as stored:
+        return HeightMap(
+            height_m=stored["height_m"].astype(np.float64),
+            x0_m=float(stored["x0_m"]),
+            y0_m=float(stored["y0_m"]),
+            step_m=float(stored["step_m"]),
+        )

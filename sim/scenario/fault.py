@@ -13,16 +13,7 @@ from sim.scenario.units import Capacity, Duration, PositiveDuration, Share
 ANY = "any"
 
 
-class Fault(Part):
-    """What all faults have in common."""
-
-    @property
-    def target(self) -> str:
-        """Id of the base station or link that fails."""
-        raise NotImplementedError
-
-
-class OfBs(Fault):
+class OfBs(Part):
     """A fault of a base station."""
 
     bs: str = Field(description="base station that fails; a random fault may say `any`")
@@ -33,7 +24,7 @@ class OfBs(Fault):
         return self.bs
 
 
-class OfLink(Fault):
+class OfLink(Part):
     """A fault of a link."""
 
     link: str = Field(
@@ -167,3 +158,4 @@ AnyFault = Annotated[
     | Annotated[RandomFaults, Tag("random")],
     Discriminator(tag_of),
 ]
+Fault = BsDown | LinkOutage | CapacityChange | LatencyChange | LossBurst

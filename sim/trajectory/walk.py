@@ -15,6 +15,7 @@ from sim.trajectory.polyline import Polyline, at_constant_speed
 SPACING_M = 0.5
 TRIES = 200
 CLOSE_M = 1e-6
+DECIMALS = 3  # of corners, in m: machines differ in the last bit of a cosine
 
 
 class NoWayError(ValueError):
@@ -84,7 +85,10 @@ class RandomWalk:
             widest = self.turn_rad if attempt < TRIES // 4 else math.pi
             turned = heading + random.uniform(-widest, widest)
             length = min(max(random.exponential(self.leg_m), SPACING_M), to_go)
-            there = (here[0] + length * math.cos(turned), here[1] + length * math.sin(turned))
+            there = (
+                round(here[0] + length * math.cos(turned), DECIMALS),
+                round(here[1] + length * math.sin(turned), DECIMALS),
+            )
             if ground.is_free(between(here, there, length)):
                 return there, turned, length
         raise NoWayError(f"walled in at ({here[0]:.1f}, {here[1]:.1f}) m")
