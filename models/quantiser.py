@@ -204,16 +204,23 @@ def unpack_many(payloads: Iterable[bytes], dims: int, bits: int) -> Indices:
     size = packed_size_bytes(dims, bits)
     payloads = list(payloads)
     for payload in payloads:
-        if len(payload) != size:
-            raise ValueError(f"payload of {len(payload)} bytes; {dims} indices of {bits} bits take {size}")
+        check_payload(payload, dims, bits)
     as_bytes = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), size)
     as_bits = np.unpackbits(as_bytes, axis=1)
-    if as_bits[:, dims * bits :].any():
-        raise ValueError("payload has a one among its filling bits")
     wide = np.zeros((len(payloads), dims, 16), dtype=np.uint8)
     wide[:, :, 16 - bits :] = as_bits[:, : dims * bits].reshape(len(payloads), dims, bits)
     indices: Indices = np.packbits(wide, axis=2).view(">u2")[:, :, 0].astype(np.uint16)
     return indices
+
+
+def check_payload(payload: bytes, dims: int, bits: int) -> None:
+    """Refuse with a ValueError what `pack` cannot have made: another length, a one among the filling bits."""
+    size = packed_size_bytes(dims, bits)
+    if len(payload) != size:
+        raise ValueError(f"payload of {len(payload)} bytes; {dims} indices of {bits} bits take {size}")
+    filling = 8 * size - dims * bits
+    if size and payload[-1] & ((1 << filling) - 1):
+        raise ValueError("payload has a one among its filling bits")
 
 
 def check_bits(bits: object) -> None:

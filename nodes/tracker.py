@@ -226,11 +226,14 @@ class Tracker:
         return [Outcome(outcome) for outcome in outcomes]
 
     def track(self, ue: str, t_ns: int | None = None) -> Track | None:
-        """What the fixes up to a time say of a UE at that time; None before the first and long after the last.
+        """What the fixes up to a time say of a UE at that time.
 
         Args:
             ue: which.
-            t_ns: time, not earlier than the oldest remembered fix; None for that of the last fix.
+            t_ns: when; None for the time of the last fix.
+
+        Returns:
+            None before the oldest remembered fix and long (`TrackerParams.forget_after_ns`) after the last.
         """
         slot = self._slots.get(ue)
         if slot is None:

@@ -1,0 +1,110 @@
+"""The fuser: from closed snapshots to positions with covariances."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.quantiser import dequantise, unpack_many
+from nodes.collector import Snapshot
+from nodes.positioning_model import PositioningModel
+
+Float64 = npt.NDArray[np.float64]
+
+MIN_VARIANCE_M2 = 1e-6
+"""No covariance is believed to be below (1 mm)² in any direction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """Positions and covariances of snapshots, in the order they were given."""
+
+    position_m: Float64
+    """``[n, 3]``"""
+    covariance_m2: Float64
+    """``[n, 3, 3]``, symmetric, eigenvalues at least `MIN_VARIANCE_M2`."""
+    finite: npt.NDArray[np.bool_]
+    """``[n]``; where false the model gave no number and the rest means nothing."""
+
+
+class Fuser:
+    """Unpacks and dequantises the frames of snapshots and has the model fuse them, many at a time.
+
+    A model's arithmetic may depend on what else is in a batch. So snapshots go in the order given, in
+    batches of ``max_batch``, and what the caller gives together is told by their closing time alone.
+
+    Args:
+        model: fuses.
+        max_batch: most snapshots in one call of the model.
+    """
+
+    def __init__(self, model: PositioningModel, max_batch: int = 256) -> None:
+        assert max_batch >= 1
+        self._model = model
+        self._max_batch = max_batch
+        self._column = {bs: at for at, bs in enumerate(model.bs_ids)}
+
+    def fuse(self, snapshots: Sequence[Snapshot]) -> Fused:
+        """Positions of snapshots, each with at least one BS; missing BSs are masked.
+
+        Args:
+            snapshots: of BSs that the model knows, with payloads as announced.
+        """
+        parts = [
+            self._fuse_batch(snapshots[at : at + self._max_batch])
+            for at in range(0, len(snapshots), self._max_batch)
+        ]
+        if not parts:
+            return Fused(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0, np.bool_))
+        return Fused(
+            position_m=np.concatenate([part.position_m for part in parts]),
+            covariance_m2=np.concatenate([part.covariance_m2 for part in parts]),
+            finite=np.concatenate([part.finite for part in parts]),
+        )
+
+    def _fuse_batch(self, snapshots: Sequence[Snapshot]) -> Fused:
+        latents, gain_db, present = self._gather(snapshots)
+        position_m, covariance_m2 = self._model.fuse(latents, gain_db, present)
+        num = len(snapshots)
+        assert position_m.shape == (num, 3), f"the model gave positions {position_m.shape}"
+        assert covariance_m2.shape == (num, 3, 3), f"the model gave covariances {covariance_m2.shape}"
+        finite: npt.NDArray[np.bool_] = np.isfinite(position_m).all(axis=1) & np.isfinite(covariance_m2).all(
+            axis=(1, 2)
+        )
+        spread = np.where(finite[:, None, None], covariance_m2, np.eye(3)).astype(np.float64)
+        return Fused(position_m.astype(np.float64), _positive_definite(spread), finite)
+
+    def _gather(
+        self, snapshots: Sequence[Snapshot]
+    ) -> tuple[npt.NDArray[np.float32], Float64, npt.NDArray[np.bool_]]:
+        shape = (len(snapshots), len(self._column))
+        latents = np.zeros((*shape, self._model.dims), np.float32)
+        gain_db = np.zeros(shape)
+        present = np.zeros(shape, np.bool_)
+        # Frames of the same size are unpacked in one go.
+        by_size: dict[tuple[int, int], list[tuple[int, int, bytes, float]]] = {}
+        for row, snapshot in enumerate(snapshots):
+            for arrival in snapshot.arrivals:
+                frame, column = arrival.frame, self._column[arrival.frame.bs]
+                gain_db[row, column] = frame.gain_db
+                present[row, column] = True
+                by_size.setdefault((frame.dims, frame.bits), []).append(
+                    (row, column, frame.payload, frame.step)
+                )
+        for (dims, bits), frames in by_size.items():
+            rows, columns, payloads, steps = zip(*frames, strict=True)
+            indices = unpack_many(payloads, dims, bits)
+            latents[rows, columns, :dims] = dequantise(indices, bits, np.array(steps)[:, None])
+        return latents, gain_db, present
+
+
+def _positive_definite(covariance_m2: Float64) -> Float64:
+    """The same matrices, exactly symmetric, with eigenvalues raised to the floor where they are below it."""
+    symmetric = 0.5 * (covariance_m2 + covariance_m2.transpose(0, 2, 1))
+    weak = np.linalg.eigvalsh(symmetric)[:, 0] < MIN_VARIANCE_M2
+    if weak.any():
+        values, vectors = np.linalg.eigh(symmetric[weak])
+        raised = (vectors * np.maximum(values, MIN_VARIANCE_M2)[:, None]) @ vectors.transpose(0, 2, 1)
+        symmetric[weak] = 0.5 * (raised + raised.transpose(0, 2, 1))
+    return symmetric

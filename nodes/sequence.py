@@ -1,0 +1,67 @@
+"""Sequence numbers of one stream of frames: what is missing, what comes twice, and when a BS began anew."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames ``first`` to ``last`` of a BS about a UE had not come when the one after them did.
+
+    They may be late, dropped by the fronthaul law, or lost in transport: whoever knows the law can tell.
+    """
+
+    bs: str
+    ue: str
+    first: int
+    last: int
+    t_ns: int
+    """Arrival of the frame that showed the gap."""
+
+
+class Place(Enum):
+    """Where a frame stands in its stream."""
+
+    NEXT = "next"
+    OVERTAKEN = "overtaken"
+    """Fills a gap: later frames came first."""
+    RESTART = "restart"
+    """An old number with a new sample time: the BS counts from the start again."""
+    REPLAY = "replay"
+    """Was there before, or pretends to be what was."""
+
+
+@dataclass(slots=True)
+class SequenceMonitor:
+    """Follows the sequence numbers of one (bs, ue)."""
+
+    window: int = 1024
+    """So many numbers back a missing frame may still come."""
+    next_seq: int = 0
+    newest_sample_ns: int = -1
+    _missing: set[int] = field(default_factory=set)
+
+    def see(self, seq: int, t_sample_ns: int) -> tuple[Place, tuple[int, int] | None]:
+        """Place a frame, and give the first and last number of the gap that it shows, if any.
+
+        Args:
+            seq: its number, from 0.
+            t_sample_ns: its sample time; rises with the number in an honest stream.
+        """
+        newer = t_sample_ns > self.newest_sample_ns
+        if seq in self._missing and not newer:
+            self._missing.remove(seq)
+            return Place.OVERTAKEN, None
+        if not newer:
+            return Place.REPLAY, None
+        place = Place.NEXT
+        if seq < self.next_seq:
+            place = Place.RESTART
+            self.next_seq = 0
+            self._missing.clear()
+        gap = (self.next_seq, seq - 1) if seq > self.next_seq else None
+        self._missing.update(range(max(self.next_seq, seq - self.window), seq))
+        self._missing = {old for old in self._missing if old >= seq - self.window}
+        self.next_seq = seq + 1
+        self.newest_sample_ns = t_sample_ns
+        return place, gap
