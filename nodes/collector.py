@@ -77,7 +77,7 @@ class Collector:
 
     A frame that arrives at the deadline is in time; closing happens when the driver asks for what is closed,
     after it has handed over all frames of that time. What it asks when does not change what closes when.
-    Memory is bounded by the snapshots of one deadline (and horizon, where late frames update), and by
+    Memory is bounded by the snapshots of one deadline (and horizon, where late frames retrodict), and by
     `MAX_STREAMS`.
 
     Args:
@@ -95,7 +95,7 @@ class Collector:
         """Streams that counted from the start again."""
         self._on_gap = on_gap
         # Under `drop` the deadline alone tells a late frame; nothing needs to be remembered beyond it.
-        self._memory_ns = policy.horizon_ns if policy.late == "update" else 0
+        self._memory_ns = policy.horizon_ns if policy.late == "retrodict" else 0
         self._streams: LeastRecent[tuple[str, str], SequenceMonitor] = LeastRecent(
             SequenceMonitor, MAX_STREAMS
         )

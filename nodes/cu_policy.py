@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Late = Literal["drop", "update"]
+Late = Literal["drop", "retrodict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class CuPolicy:
     min_bs: int = 1
     """A snapshot with fewer BSs gives no fix; at least 1."""
     late: Late = "drop"
-    """``drop`` counts late frames; ``update`` fuses the snapshot once more with them and takes the new fix
-    into the track at its place."""
+    """``drop`` counts late frames; ``retrodict`` fuses their snapshot once more and takes the new fix into
+    the track at its place in time."""
     horizon_ns: int = 1_000_000_000
     """So long after its deadline a snapshot is remembered: later frames are dropped whatever the policy."""
     lead_ns: int = 1_000_000_000

@@ -69,9 +69,8 @@ class Fuser:
         num = len(snapshots)
         assert position_m.shape == (num, 3), f"the model gave positions {position_m.shape}"
         assert covariance_m2.shape == (num, 3, 3), f"the model gave covariances {covariance_m2.shape}"
-        finite: npt.NDArray[np.bool_] = np.isfinite(position_m).all(axis=1) & np.isfinite(covariance_m2).all(
-            axis=(1, 2)
-        )
+        numbers = np.concatenate([position_m, covariance_m2.reshape(num, 9)], axis=1)
+        finite = np.isfinite(numbers).all(axis=1, keepdims=True)[:, 0]
         spread = np.where(finite[:, None, None], covariance_m2, np.eye(3)).astype(np.float64)
         return Fused(position_m.astype(np.float64), _positive_definite(spread), finite)
 
