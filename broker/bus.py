@@ -25,6 +25,10 @@ LINGER_MS = 1000
 """How long a closing socket tries to hand over what it still holds."""
 
 
+_SNDMORE, _NOBLOCK = int(zmq.SNDMORE), int(zmq.NOBLOCK)  # the enum's own operators cost microseconds
+_STAMP = msgpack.Packer()
+
+
 class Arrival(NamedTuple):
     """The three parts of a frame and when the fronthaul law let it arrive."""
 
@@ -87,7 +91,7 @@ class Publisher:
 
     def publish(self, parts: Sequence[bytes]) -> None:
         """Send one frame."""
-        self._socket.send_multipart(parts)
+        _send(self._socket, parts)
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close the socket."""
@@ -135,7 +139,7 @@ class Forwarder:
         topic = parts[0]
         before = self._forwarded.get(topic, 0)
         self._forwarded[topic] = before + 1
-        self._to_subscribers.send_multipart((*parts, msgpack.packb((t_arrival_ns, before))))
+        _send(self._to_subscribers, (*parts, _STAMP.pack((t_arrival_ns, before))))
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close both sockets."""
@@ -277,6 +281,13 @@ def _bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     return bound.rstrip(b"\0").decode()
 
 
+def _send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> None:
+    """Send a message of several parts, at a third of what `send_multipart` costs."""
+    for part in parts[:-1]:
+        socket.send(part, _SNDMORE)
+    socket.send(parts[-1])
+
+
 def _receive(socket: zmq.Socket[bytes], timeout_s: float) -> list[list[bytes]]:
     messages: list[list[bytes]] = []
     if not socket.poll(round(1000 * timeout_s)):
@@ -300,7 +311,12 @@ def _drain(socket: zmq.Socket[bytes], messages: list[list[bytes]], most: int | N
     """Take what is there without waiting, up to a number of messages in all."""
     try:
         while most is None or len(messages) < most:
-            messages.append(socket.recv_multipart(zmq.NOBLOCK))
+            part = socket.recv(_NOBLOCK, copy=False)
+            message = [part.bytes]
+            while part.more:
+                part = socket.recv(_NOBLOCK, copy=False)
+                message.append(part.bytes)
+            messages.append(message)
     except zmq.Again:
         return
 

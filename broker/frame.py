@@ -136,7 +136,6 @@ _ARRAY_OF_12 = b"\x9c"
 _FLOAT32, _FLOAT64, _BIN8 = 0xCA, 0xCB, 0xC4
 _TAIL = Struct(">BfBB8s")  # gain as float32, model digest as bin8 of 8 bytes
 _STEP_AT = -_TAIL.size - 9
-_INT_FIELDS = ("seq", "t_sample_ns", "t_publish_ns", "dims", "bits")
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _INT64 = 1 << 63
 
@@ -174,10 +173,11 @@ def _check(frame: Frame, limits: FrameLimits) -> None:
             raise FrameError("oversize", f"{name} of {len(text)} characters, at most {limits.name_chars}")
         if _NAME.fullmatch(text) is None:
             raise FrameError("malformed", f"{name} {text!r} is not made of letters, digits, '_', '.' and '-'")
-    for name in _INT_FIELDS:
-        value = getattr(frame, name)
+    for value in (frame.seq, frame.t_sample_ns, frame.t_publish_ns, frame.dims, frame.bits):
         if type(value) is not int or not 0 <= value < _INT64:
-            raise FrameError("malformed", f"{name} is not an integer in 0 ... 2^63 - 1")
+            raise FrameError("malformed", "seq, times, dims and bits must be integers in 0 ... 2^63 - 1")
+    if not isinstance(frame.step, float) or not isinstance(frame.gain_db, float):
+        raise FrameError("malformed", "step and gain must be floating-point numbers")
     if frame.t_publish_ns < frame.t_sample_ns:
         raise FrameError("malformed", "published before it was sampled")
     if not frame.dims or not frame.bits:
@@ -198,3 +198,5 @@ def _check(frame: Frame, limits: FrameLimits) -> None:
         raise FrameError(
             "length", f"payload of {len(frame.payload)} bytes, {frame.dims} x {frame.bits} bits announced"
         )
+    if frame.payload[-1] & ((1 << -frame.payload_bits % 8) - 1):
+        raise FrameError("malformed", "bits after the last index are not zero")
