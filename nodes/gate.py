@@ -19,10 +19,10 @@ def chi_square_3_quantile(probability: float) -> float:
     """
     if not 0 < probability <= 1:
         raise ValueError(f"gate must be a probability in (0, 1], not {probability}")
+    if probability == 1:
+        return math.inf
     low, high = 0.0, 1.0
     while chi_square_3_cdf(high) < probability:
-        if high > 1e3:
-            return math.inf
         low, high = high, 2 * high
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
