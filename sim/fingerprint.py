@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HASH_BYTES = 16
+ORDER = ("sample", "publish", "drop", "arrive", "late", "refuse", "fix", "revise", "miss")
+"""Of events of one nanosecond: faults first, then the way of a frame."""
+
+_RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,7 +31,7 @@ class Event:
 
 
 class Fingerprint:
-    """Hashes events in one canonical order: by time, then by their text.
+    """Hashes events in one canonical order: by time, then by kind, then by their text.
 
     The order in which a driver reports the events of one nanosecond is its own business and does not
     change the result, so a run in one process and the same run over several hash equally.
@@ -37,7 +41,7 @@ class Fingerprint:
     """
 
     def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
-        self._pending: list[tuple[Event, bytes]] = []
+        self._pending: list[tuple[int, int, Event, bytes]] = []
         self._events = hashlib.blake2b(digest_size=HASH_BYTES)
         self._contents = hashlib.blake2b(digest_size=HASH_BYTES)
         self._listener = listener
@@ -45,17 +49,17 @@ class Fingerprint:
 
     def add(self, event: Event, content: bytes = b"") -> None:
         """Take an event, and the content (payload, fix, track) that only the digest covers."""
-        heapq.heappush(self._pending, (event, content))
+        heapq.heappush(self._pending, (event.t_ns, _RANK.get(event.kind, -1), event, content))
 
     def advance(self, t_ns: int) -> None:
         """Hash all events before `t_ns`; none may be added before it from now on."""
-        while self._pending and self._pending[0][0].t_ns < t_ns:
-            self._hash(*heapq.heappop(self._pending))
+        while self._pending and self._pending[0][0] < t_ns:
+            self._hash(*heapq.heappop(self._pending)[2:])
 
     def finish(self) -> None:
         """Hash what is left."""
         while self._pending:
-            self._hash(*heapq.heappop(self._pending))
+            self._hash(*heapq.heappop(self._pending)[2:])
 
     @property
     def fingerprint(self) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nodes import Fix, Track
 from sim.clock import NANOSECONDS_PER_SECOND
 
 Floats = npt.NDArray[np.float64]
@@ -16,34 +17,6 @@ SnapshotKey = tuple[str, int]
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _NO_POSITION = (None,) * 3
 _NO_COVARIANCE = (None,) * 6
-
-
-class Fix(Protocol):
-    """What the book needs of a fix."""
-
-    @property
-    def ue(self) -> str: ...
-    @property
-    def t_sample_ns(self) -> int: ...
-    @property
-    def t_fix_ns(self) -> int: ...
-    @property
-    def position_m(self) -> Floats: ...
-    @property
-    def covariance_m2(self) -> Floats: ...
-    @property
-    def bs_used(self) -> tuple[str, ...]: ...
-
-
-class Track(Protocol):
-    """What the book needs of a track at a snapshot's sample time."""
-
-    @property
-    def position_m(self) -> Floats: ...
-    @property
-    def velocity_mps(self) -> Floats: ...
-    @property
-    def covariance(self) -> Floats: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +57,13 @@ class FixBook:
         """An open snapshot, or None if it has been closed."""
         return self._open.get((ue, t_sample_ns))
 
-    def fix(self, fix: Fix, track: Track | None) -> Snapshot | None:
+    def fix(self, fix: Fix) -> Snapshot | None:
         """A fix has come; gives its snapshot, or None if that is closed and the fix revises it."""
         snapshot = self._open.pop((fix.ue, fix.t_sample_ns), None)
         if snapshot is None:
             return None
         self.fixes += 1
-        self._write(tuple(self._row(snapshot, fix.t_fix_ns, track, fix)))
+        self._write(tuple(self._row(snapshot, fix.t_fix_ns, fix.track, fix)))
         self._freshest_ns[fix.ue] = max(fix.t_sample_ns, self._freshest_ns.get(fix.ue, fix.t_sample_ns))
         return snapshot
 

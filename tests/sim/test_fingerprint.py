@@ -26,6 +26,16 @@ def test_an_event_reads_as_a_line() -> None:
     assert str(Event(61_000_000_000, "fault", "bs3", "bs_down")) == "61.000000000 fault bs3 bs_down"
 
 
+def test_within_a_nanosecond_faults_come_first_and_frames_in_the_order_of_their_way() -> None:
+    seen: list[Event] = []
+    fingerprint = Fingerprint(seen.append)
+    kinds = ["miss", "arrive", "bs_down", "drop", "publish", "sample"]
+    for kind in kinds:
+        fingerprint.add(Event(5, kind, "x"))
+    fingerprint.finish()
+    assert [event.kind for event in seen] == ["bs_down", "sample", "publish", "drop", "arrive", "miss"]
+
+
 @given(st.permutations(EVENTS))
 def test_the_order_of_reporting_does_not_matter(events: list[Event]) -> None:
     assert hashes(events) == hashes(EVENTS)

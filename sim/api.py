@@ -1,0 +1,204 @@
+"""Run a scenario from Python."""
+
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nodes import PositioningModel, SendPolicy
+from sim.clock import NANOSECONDS_PER_SECOND
+from sim.fingerprint import Event
+from sim.metrics import summarise
+from sim.record import Recorder, versions
+from sim.run_folder import RunFolder
+from sim.scenario import Scenario
+from sim.wire import BusWire, Wire
+from sim.world import Channel, World, base_stations
+
+RUNS_FOLDER = Path("runs")
+
+
+class InvalidRunError(RuntimeError):
+    """A run whose frames do not add up; it is recorded, but its figures must not be believed."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        folder: where it is; gone with this object if no `out` was named.
+        summary: `summary.json`.
+    """
+
+    folder: RunFolder
+    summary: dict[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def fixes(self) -> pa.Table:
+        """One row per UE and snapshot; `.to_pandas()` gives a DataFrame."""
+        return self.folder.table("fixes")
+
+    @property
+    def frames(self) -> pa.Table:
+        """One row per frame; `.to_pandas()` gives a DataFrame."""
+        return self.folder.table("frames")
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of times, entities, events, sizes and fates."""
+        return str(self.summary["fingerprint"])
+
+    @property
+    def digest(self) -> str:
+        """The same with payload bits, fixes and tracks."""
+        return str(self.summary["digest"])
+
+
+def run(
+    scenario: Scenario | str | Path,
+    out: str | Path | None = None,
+    *,
+    policy: SendPolicy | None = None,
+    channel: Channel | None = None,
+    model: PositioningModel | None = None,
+    wire: Wire | None = None,
+    listener: Callable[[Event], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RunResult:
+    """Run a scenario in virtual time, as fast as the machine allows.
+
+    However the run ends, what it has written by then is readable.
+
+    Args:
+        scenario: a scenario, or the path of its file.
+        out: folder to write to, new or of an earlier run; None: one that lives as long as the result.
+        policy: decides at each BS what is sent of a snapshot: gets a `nodes.Heard`, gives a `nodes.Payload`,
+            or None to keep silent.
+        channel: what the BSs hear instead of the scenario's traced channel.
+        model: encodes and fuses instead of the scenario's model.
+        wire: carries the frames instead of ZeroMQ sockets over the scenario's transport.
+        listener: called with each event, in order.
+        progress: called with the simulated time in ns, now and then.
+
+    Raises:
+        UserError: the scenario, its weights or its trace are wrong, or `out` cannot be used; nothing is
+            written then.
+        InvalidRunError: frames were lost where the fronthaul law had no part in it.
+    """
+    started = time.perf_counter()
+    if not isinstance(scenario, Scenario):
+        scenario = Scenario.load(scenario)
+    model = model_of(scenario) if model is None else model
+    channel = channel_of(scenario) if channel is None else channel
+    stations = base_stations(scenario, model, policy)
+    folder = RunFolder.create(temporary_folder() if out is None else Path(out))
+    with ExitStack() as stack:
+        if wire is None:
+            wire = stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
+        recorder = stack.enter_context(
+            Recorder(
+                folder,
+                scenario_yaml=scenario.to_yaml(),
+                versions=versions(model.digest.hex()),
+                headline={
+                    "scenario": scenario.name,
+                    "description": scenario.description,
+                    "seed": scenario.seed,
+                },
+            )
+        )
+        world = World(
+            scenario,
+            channel=channel,
+            stations=stations,
+            model=model,
+            wire=wire,
+            recorder=recorder,
+            listener=listener,
+        )
+        complete = False
+        try:
+            world.run(progress)
+            complete = not world.errors
+        finally:
+            world.finish()
+            recorder.close()
+            wall_time_s = time.perf_counter() - started
+            summary = recorder.finish(figures(world, folder, complete, wall_time_s))
+    result = RunResult(folder, summary)
+    if out is None:
+        weakref.finalize(result, shutil.rmtree, folder.path, ignore_errors=True)
+    if world.errors:
+        raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
+    return result
+
+
+def figures(world: World, folder: RunFolder, complete: bool, wall_time_s: float) -> dict[str, Any]:
+    """The summary of a run that has ended, one way or the other."""
+    end_ns = world.scenario.duration_ns if complete else world.now_ns
+    utilisation = world.fronthaul.utilisation()
+    return {
+        "complete": complete,
+        "valid": not world.errors,
+        "errors": world.errors,
+        "fingerprint": world.events.fingerprint,
+        "digest": world.events.digest,
+        "events": world.events.count,
+        **summarise(folder, end_ns=end_ns, csi_bits=world.csi_bits),
+        "fixes_revised": world.centre.revisions,
+        "snapshots_open": world.centre.book.still_open,
+        "csi_bits": world.csi_bits,
+        "links": {
+            name: {
+                "sent": counts.sent,
+                "delivered": counts.delivered,
+                "in_flight": counts.in_flight,
+                "dropped": dict(counts.dropped),
+                "utilisation": utilisation[name],
+            }
+            for name, counts in world.fronthaul.link_counts().items()
+        },
+        "faults": world.faults,
+        "sim_time_s": end_ns / NANOSECONDS_PER_SECOND,
+        "wall_time_s": wall_time_s,
+    }
+
+
+def model_of(scenario: Scenario) -> PositioningModel:
+    """The scenario's model; raises UserError."""
+    from models.runtime import load_model
+
+    return load_model(scenario.model.name)
+
+
+def channel_of(scenario: Scenario) -> Channel:
+    """The scenario's channel, stored or traced now; raises UserError."""
+    from sim.channel import open_channel
+
+    return open_channel(scenario)
+
+
+def temporary_folder() -> Path:
+    """An empty folder of our own."""
+    return Path(tempfile.mkdtemp(prefix="fronthaul-sim-"))
+
+
+def next_run_folder(scenario: Scenario, runs: Path = RUNS_FOLDER) -> Path:
+    """`runs/<scenario>-<number>`, the first number that is free."""
+    number = 1
+    while (runs / f"{scenario.name}-{number}").exists():
+        number += 1
+    return runs / f"{scenario.name}-{number}"

@@ -1,0 +1,196 @@
+"""The central unit in virtual time, and the books that are kept about what it does.
+
+The world feeds it from the bus, a replay from a recording.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from broker.bus import Arrival
+from broker.frame import decode_frame
+from nodes import CentralUnit, CuPolicy, Fix, PositioningModel, Track, TrackerParams
+from sim.agenda import Agenda, Alarm, Moment
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
+from sim.fingerprint import Event, Fingerprint
+from sim.fix_book import FixBook, Snapshot, SnapshotKey
+from sim.frame_ledger import LATE, FrameLedger
+from sim.record import Recorder
+from sim.scenario import Scenario
+
+XYZ = ("x", "y", "z")
+
+
+class Centre:
+    """Hands frames to the central unit at their arrival, wakes it at its deadlines, and writes down the rest.
+
+    Args:
+        scenario: says the policy and how UEs move.
+        model: fuses.
+        run: identity of the run, in every frame.
+        agenda: the clock.
+        ledger: of the frames.
+        events: of the run.
+        recorder: takes fixes and tracks.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        model: PositioningModel,
+        run: str,
+        *,
+        agenda: Agenda,
+        ledger: FrameLedger,
+        events: Fingerprint,
+        recorder: Recorder,
+    ) -> None:
+        self._agenda = agenda
+        self._ledger = ledger
+        self._events = events
+        self._recorder = recorder
+        self._known_models = {model.digest}
+        self.policy = cu_policy(scenario)
+        self.unit = CentralUnit(
+            model, self.policy, tracker_params(scenario), expected=scenario.bs_ids, run=run
+        )
+        self.book = FixBook(recorder.tables["fixes"].append)
+        self.revisions = 0
+        self.errors: list[str] = []
+        self._revised: list[SnapshotKey] = []
+        self._deadline = Alarm(agenda, Moment.DEADLINE, self.advance)
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """A UE has been sampled: there should be a fix by the deadline."""
+        self.book.open(snapshot)
+        place = dict(zip(XYZ, snapshot.position_m.tolist(), strict=True))
+        self._recorder.bus.json(
+            f"truth/{snapshot.ue}/",
+            "truth",
+            {"t_s": snapshot.t_sample_ns / NANOSECONDS_PER_SECOND, "position_m": place},
+            t_sample_ns=snapshot.t_sample_ns,
+            t_ns=snapshot.t_sample_ns,
+            seq=snapshot.seq,
+        )
+        closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
+        self._agenda.call(closing_ns, Moment.CLOSE, lambda: self._give_up(snapshot))
+
+    def receive(self, arrivals: Sequence[Arrival]) -> None:
+        """Frames arrive now, all that do."""
+        for arrival in arrivals:
+            self._receive_one(arrival)
+        self.advance()
+        # A late frame that was let in, but with which there are still too few for a fix.
+        for ue, t_sample_ns in self._revised:
+            self._ledger.close(ue, t_sample_ns)
+        self._revised.clear()
+
+    def advance(self) -> None:
+        """Let the central unit close what is due now."""
+        for result in self.unit.advance(self._agenda.now_ns):
+            if isinstance(result, Fix):
+                self._keep(result)
+            else:
+                self._miss(result.ue, result.t_sample_ns, result.t_fix_ns, result.track)
+                self._ledger.close(result.ue, result.t_sample_ns)
+        self._deadline.set(self.unit.next_deadline_ns())
+
+    def _receive_one(self, arrival: Arrival) -> None:
+        frame = decode_frame(arrival.parts, known_models=self._known_models)
+        now_ns = arrival.t_arrival_ns
+        verdict = self.unit.receive(frame, now_ns)
+        key = (frame.bs, frame.ue, frame.seq)
+        name = f"{frame.bs}/{frame.ue}#{frame.seq}"
+        self._recorder.bus.frame(
+            frame.topic, arrival.parts[1:], t_sample_ns=frame.t_sample_ns, t_ns=now_ns, seq=frame.seq
+        )
+        if verdict.taken:
+            self._ledger.arrive(key, now_ns)
+            self._events.add(Event(now_ns, "arrive", name))
+            if verdict.kind == "revises":
+                self._revised.append((frame.ue, frame.t_sample_ns))
+        elif verdict.kind == "late":
+            self._ledger.refuse(key, now_ns, LATE)
+            self._events.add(Event(now_ns, "late", name))
+        else:
+            cause = verdict.cause or verdict.kind
+            self._ledger.refuse(key, now_ns, cause)
+            self._events.add(Event(now_ns, "refuse", name, cause))
+            self.errors.append(f"the central unit refused {name}: {cause}")
+
+    def _keep(self, fix: Fix) -> None:
+        self._ledger.close(fix.ue, fix.t_sample_ns, fix.bs_used)
+        snapshot = self.book.fix(fix)
+        self.revisions += snapshot is None
+        kind = "revise" if snapshot is None else "fix"
+        content = fix.position_m.tobytes() + fix.covariance_m2.tobytes() + track_bytes(fix.track)
+        self._events.add(Event(fix.t_fix_ns, kind, f"{fix.ue}#{fix.seq}", ",".join(fix.bs_used)), content)
+        self._recorder.bus.json(
+            f"fix/{fix.ue}/",
+            "fix",
+            {
+                "t_s": fix.t_fix_ns / NANOSECONDS_PER_SECOND,
+                "position_m": dict(zip(XYZ, fix.position_m.tolist(), strict=True)),
+                "covariance_m2": fix.covariance_m2.ravel().tolist(),
+                "bs_used": fix.bs_used,
+                "ages_s": {bs: age / NANOSECONDS_PER_SECOND for bs, age in fix.ages_ns.items()},
+                "revision": fix.revision,
+                "outcome": fix.outcome.name.lower(),
+            },
+            t_sample_ns=fix.t_sample_ns,
+            t_ns=fix.t_fix_ns,
+            seq=fix.seq,
+        )
+        self._record_track(fix.track, fix.t_fix_ns, fix.seq)
+
+    def _give_up(self, snapshot: Snapshot) -> None:
+        """A deadline has passed of which the central unit may not know: perhaps no frame came at all."""
+        track = self.unit.track(snapshot.ue, snapshot.t_sample_ns)
+        self._miss(snapshot.ue, snapshot.t_sample_ns, self._agenda.now_ns + self.policy.processing_ns, track)
+
+    def _miss(self, ue: str, t_sample_ns: int, t_ns: int, track: Track | None) -> None:
+        snapshot = self.book.miss(ue, t_sample_ns, t_ns, track)
+        if snapshot is None:
+            return
+        self._events.add(Event(t_ns, "miss", f"{ue}#{snapshot.seq}"), track_bytes(track))
+        self._record_track(track, t_ns, snapshot.seq)
+
+    def _record_track(self, track: Track | None, t_ns: int, seq: int) -> None:
+        if track is None:
+            return
+        self._recorder.bus.json(
+            f"track/{track.ue}/",
+            "track",
+            {
+                "t_s": track.t_ns / NANOSECONDS_PER_SECOND,
+                "position_m": dict(zip(XYZ, track.position_m.tolist(), strict=True)),
+                "velocity_mps": dict(zip(XYZ, track.velocity_mps.tolist(), strict=True)),
+                "covariance": track.covariance.ravel().tolist(),
+                "coasting": track.coasting,
+            },
+            t_sample_ns=track.t_ns,
+            t_ns=t_ns,
+            seq=seq,
+        )
+
+
+def cu_policy(scenario: Scenario) -> CuPolicy:
+    """The central unit's policy as the scenario says it."""
+    return CuPolicy(
+        deadline_ns=ns_from_s(scenario.cu.deadline),
+        min_bs=scenario.cu.min_bs,
+        late=scenario.cu.late,
+        processing_ns=ns_from_s(scenario.cu.processing),
+    )
+
+
+def tracker_params(scenario: Scenario) -> TrackerParams:
+    """The tracker's parameters as the scenario says them."""
+    return TrackerParams(acceleration_mps2=scenario.tracker.acceleration, gate=scenario.tracker.gate)
+
+
+def track_bytes(track: Track | None) -> bytes:
+    """A track as the digest sees it."""
+    if track is None:
+        return b""
+    return np.concatenate([track.position_m, track.velocity_mps, track.covariance.ravel()]).tobytes()

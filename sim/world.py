@@ -1,0 +1,328 @@
+"""The world in virtual time: from where UEs are to what the central unit knows of it.
+
+One law after the other is given the time and does its part; this module owns the order in which they are
+asked, and nothing else. What it does with one snapshot reads from top to bottom in `World`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import simpy
+
+from broker.bus import Arrival
+from broker.frame import Frame, encode_frame, wire_bits
+from broker.fronthaul import Fronthaul
+from broker.packet import Fate, Packet
+from broker.sequence import TransportLoss
+from nodes import BaseStation, PositioningModel, SendPolicy
+from sim.agenda import Agenda, Alarm, Moment
+from sim.centre import Centre
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
+from sim.errors import UserError
+from sim.faults import FaultEvent, schedule
+from sim.fingerprint import Event, Fingerprint
+from sim.fix_book import Snapshot
+from sim.frame_ledger import BS_DOWN, SILENT, FrameLedger
+from sim.record import Recorder
+from sim.scenario import Scenario
+from sim.wire import Parts, Wire
+
+POSITIONS_AT_ONCE = 512
+CSI_BITS_PER_ELEMENT = 64
+"""Of one complex64: what the paper's η refers to."""
+
+
+class Channel(Protocol):
+    """What the base stations hear."""
+
+    @property
+    def noise_variance(self) -> npt.NDArray[Any]:
+        """Of one resource element at each BS, [num_bs]."""
+        ...
+
+    def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
+        """Pilots of a UE's snapshot at all BSs, noise included: [num_bs, num_slots, num_ant, num_sc]."""
+        ...
+
+
+class World:
+    """Everything between the UEs and the central unit, one nanosecond after the other.
+
+    Args:
+        scenario: what happens.
+        channel: what the BSs hear.
+        stations: the BSs, from `base_stations`.
+        model: fuses at the central unit.
+        wire: carries frames to the fronthaul law and on to the central unit.
+        recorder: open; takes all that happens.
+        listener: called with each event, in order.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        channel: Channel,
+        stations: Mapping[str, BaseStation],
+        model: PositioningModel,
+        wire: Wire,
+        recorder: Recorder,
+        listener: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self._channel = channel
+        self._wire = wire
+        self._recorder = recorder
+        self._agenda = Agenda()
+        self.events = Fingerprint(listener)
+        self.ledger = FrameLedger(recorder.tables["frames"].append)
+        self._stations = stations
+        self.fronthaul = Fronthaul(*scenario.fronthaul.laws(), scenario.seed)
+        self.centre = Centre(
+            scenario,
+            model,
+            run_id(scenario),
+            agenda=self._agenda,
+            ledger=self.ledger,
+            events=self.events,
+            recorder=recorder,
+        )
+        self.csi_bits = 0
+        self.faults: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self._processing_ns = ns_from_s(scenario.bs.processing)
+        self._overhead_bytes = round(scenario.fronthaul.overhead)
+        self._outbox: defaultdict[int, list[Frame]] = defaultdict(list)
+        self._next_fate = Alarm(self._agenda, Moment.ARRIVE, self._carry)
+
+    def run(self, progress: Callable[[int], None] | None = None) -> None:
+        """Let the scenario happen, from 0 up to but not including its duration.
+
+        A loss between two sockets, where nothing may get lost, ends the run and is told in `errors`.
+
+        Args:
+            progress: called with the time now and then.
+        """
+        for ue in self.scenario.ue_ids:
+            self._agenda.process(self._live(ue))
+        self._agenda.process(self._fail(schedule(self.scenario)))
+        try:
+            self._agenda.run(self.scenario.duration_ns, each=self._passing_of_time(progress))
+        except TransportLoss as error:
+            self.errors.append(f"frames were lost outside the fronthaul law: {error}")
+
+    def finish(self) -> None:
+        """Close the books, however far the run has come."""
+        self.ledger.finish()
+        self.events.finish()
+        self.errors += self.centre.errors
+        self.errors += self._audit()
+
+    @property
+    def now_ns(self) -> int:
+        """How far the run has come."""
+        return self._agenda.now_ns
+
+    # The way of one snapshot.
+
+    def _live(self, ue: str) -> Generator[simpy.Event, Any, None]:
+        """Move a UE and have it heard, snapshot by snapshot."""
+        for snapshot in self._snapshots(ue):
+            yield self._agenda.at(snapshot.t_sample_ns, Moment.SAMPLE)
+            self.events.add(Event(snapshot.t_sample_ns, "sample", f"{ue}#{snapshot.seq}"))
+            self.centre.expect(snapshot)
+            self._embed(snapshot, self._channel.pilots(ue, snapshot.seq))
+
+    def _embed(self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64]) -> None:
+        """Each BS encodes and quantises what it heard and keeps the frame until it is processed."""
+        self.csi_bits = pilots[0].size * CSI_BITS_PER_ELEMENT
+        t_sample_ns = snapshot.t_sample_ns
+        t_publish_ns = t_sample_ns + self._processing_ns
+        if t_publish_ns not in self._outbox:
+            self._agenda.call(t_publish_ns, Moment.PUBLISH, self._publish)
+        outbox = self._outbox[t_publish_ns]
+        for index, station in enumerate(self._stations.values()):
+            self.ledger.owe(station.bs_id, snapshot.ue, snapshot.seq, t_sample_ns)
+            frame = station.snapshot(
+                snapshot.ue,
+                snapshot.seq,
+                t_sample_ns,
+                pilots[index],
+                float(self._channel.noise_variance[index]),
+                t_publish_ns,
+            )
+            if frame is None:
+                cause = SILENT if station.up else BS_DOWN
+                self._drop((station.bs_id, snapshot.ue, snapshot.seq), t_sample_ns, cause)
+            else:
+                outbox.append(frame)
+
+    def _publish(self) -> None:
+        """Frames that are processed now go over the bus into the fronthaul."""
+        now_ns = self._agenda.now_ns
+        published: list[tuple[Frame, Parts]] = []
+        for frame in self._outbox.pop(now_ns):
+            if self._stations[frame.bs].up:
+                published.append((frame, encode_frame(frame)))
+            else:
+                self._drop((frame.bs, frame.ue, frame.seq), now_ns, BS_DOWN)
+        self._wire.to_law([(frame.bs, parts) for frame, parts in published])
+        for frame, parts in published:
+            self._offer(frame, parts, now_ns)
+        self._next_fate.set(self.fronthaul.next_event_ns())
+
+    def _offer(self, frame: Frame, parts: Parts, now_ns: int) -> None:
+        size_bits = wire_bits(parts, self._overhead_bytes)
+        self.ledger.publish(frame, size_bits)
+        event = Event(now_ns, "publish", f"{frame.bs}/{frame.ue}#{frame.seq}", f"{size_bits} bit")
+        self.events.add(event, frame.payload)
+        deadline_ns = frame.t_sample_ns + self.centre.policy.deadline_ns
+        packet = Packet(frame.bs, frame.ue, frame.seq, size_bits, frame.t_sample_ns, deadline_ns, parts)
+        for fate in self.fronthaul.offer(packet, now_ns):
+            self._lose(fate)
+
+    def _carry(self) -> None:
+        """What the fronthaul law has decided by now: frames go on over the bus, or are lost."""
+        now_ns = self._agenda.now_ns
+        delivered = []
+        for fate in self.fronthaul.advance(now_ns):
+            if fate.kind == "delivered":
+                delivered.append(Arrival(parts_of(fate.packet), fate.t_ns))
+            else:
+                self._lose(fate)
+        if delivered:
+            self.centre.receive(self._wire.to_central_unit(delivered))
+        self._next_fate.set(self.fronthaul.next_event_ns())
+
+    # What goes wrong on purpose.
+
+    def _fail(self, faults: tuple[FaultEvent, ...]) -> Generator[simpy.Event, Any, None]:
+        """Faults strike and end."""
+        for fault in faults:
+            yield self._agenda.at(fault.t_ns, Moment.FAULT)
+            self._strike(fault)
+
+    def _strike(self, fault: FaultEvent) -> None:
+        if fault.aspect == "bs":
+            self._stations[fault.target].up = bool(fault.setting)
+        else:
+            self.fronthaul.change(fault.target, fault.t_ns, **fault.change)
+            self._next_fate.set(self.fronthaul.next_event_ns())
+        self.events.add(Event(fault.t_ns, fault.kind, fault.target, fault.detail))
+        entry = {
+            "t_s": fault.t_ns / NANOSECONDS_PER_SECOND,
+            "kind": fault.kind,
+            "target": fault.target,
+            "detail": fault.detail,
+        }
+        self.faults.append(entry)
+        self._recorder.bus.json(
+            f"fault/{fault.target}/", "fault", entry, t_sample_ns=fault.t_ns, t_ns=fault.t_ns, seq=0
+        )
+
+    def _lose(self, fate: Fate) -> None:
+        packet, cause = fate.packet, fate.cause
+        assert cause is not None
+        parts = parts_of(packet)
+        self._recorder.bus.frame(
+            parts[0].decode(),
+            parts[1:],
+            t_sample_ns=packet.t_sample_ns,
+            t_ns=fate.t_ns,
+            seq=packet.seq,
+            cause=cause,
+        )
+        self._drop((packet.bs, packet.ue, packet.seq), fate.t_ns, cause)
+
+    def _drop(self, key: tuple[str, str, int], t_ns: int, cause: str) -> None:
+        self.ledger.drop(key, cause)
+        bs, ue, seq = key
+        self.events.add(Event(t_ns, "drop", f"{bs}/{ue}#{seq}", cause))
+
+    # Time and truth.
+
+    def _snapshots(self, ue: str) -> Iterator[Snapshot]:
+        """Where a UE really is at each of its sample times."""
+        times_ns = self.scenario.sample_times_ns(ue)
+        trajectory = self.scenario.trajectory(ue)
+        for first in range(0, len(times_ns), POSITIONS_AT_ONCE):
+            some_ns = times_ns[first : first + POSITIONS_AT_ONCE]
+            positions_m = trajectory.position_in_world_m(some_ns / NANOSECONDS_PER_SECOND)
+            for seq, (t_ns, position_m) in enumerate(
+                zip(some_ns.tolist(), positions_m, strict=True), start=first
+            ):
+                yield Snapshot(ue, seq, t_ns, position_m)
+
+    def _passing_of_time(self, progress: Callable[[int], None] | None) -> Callable[[int], None]:
+        last_ns = -1
+
+        def passes(t_ns: int) -> None:
+            nonlocal last_ns
+            if t_ns == last_ns:
+                return
+            last_ns = t_ns
+            self.events.advance(t_ns)
+            if progress is not None:
+                progress(t_ns)
+
+        return passes
+
+    def _audit(self) -> list[str]:
+        """Compare the ledger with what the fronthaul law and the central unit have counted themselves."""
+        counts, law, unit = self.ledger.counts, self.fronthaul.counts(), self.centre.unit.counts
+        errors = []
+        if not counts.conserved:
+            errors.append(f"frames are not conserved: {counts}")
+        for name, link in self.fronthaul.link_counts().items():
+            if not link.conserved:
+                errors.append(f"frames on {name} are not conserved: {link}")
+        if not law.conserved:
+            errors.append(f"frames in the fronthaul are not conserved: {law}")
+        if not self.errors and law.delivered != unit.received:
+            errors.append(
+                f"the law delivered {law.delivered} frames, the central unit received {unit.received}"
+            )
+        for cause, dropped in law.dropped.items():
+            if counts.dropped.get(cause, 0) != dropped:
+                errors.append(
+                    f"the law dropped {dropped} for {cause}, the ledger says {counts.dropped.get(cause, 0)}"
+                )
+        return errors
+
+
+def run_id(scenario: Scenario) -> str:
+    """Identity of a run, in every frame: the same for the same scenario, however it is transported."""
+    return scenario.model_copy(update={"transport": "inproc"}).digest()[:8]
+
+
+def base_stations(
+    scenario: Scenario, model: PositioningModel, policy: SendPolicy | None = None
+) -> dict[str, BaseStation]:
+    """The scenario's base stations, in its order.
+
+    Args:
+        scenario: names them and says what they send.
+        model: encodes.
+        policy: decides at each BS what is sent of each snapshot; None sends what the scenario says.
+
+    Raises:
+        UserError: the model does not know one of them, or cannot send what the scenario wants.
+    """
+    stations, run = {}, run_id(scenario)
+    for bs in scenario.bs_ids:
+        message = scenario.model.message_of(bs)
+        try:
+            stations[bs] = BaseStation(bs, model, run, bits=message.bits, dims=message.dims, policy=policy)
+        except ValueError as error:
+            raise UserError(f"model {scenario.model.name}: {bs}: {error}") from error
+    return stations
+
+
+def parts_of(packet: Packet) -> Parts:
+    """The three parts that `World` gave the packet as its body."""
+    body = packet.body
+    assert isinstance(body, tuple)
+    return body

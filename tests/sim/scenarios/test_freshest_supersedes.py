@@ -1,0 +1,39 @@
+"""Under `freshest` a newer snapshot takes the place of a waiting one."""
+
+from tests.sim.kit import TWO_BS, events_of, lines, walking_from
+
+
+def test_freshest_supersedes() -> None:
+    changes = {
+        "deployment": TWO_BS,
+        "duration": "60 ms",
+        "ues": {"ue1": walking_from(80, "100 Hz")},
+        "fronthaul": {
+            "default": {"capacity": "10 Mbit/s", "latency": "1 ms"},
+            "links": {"bs2": {"capacity": "100 kbit/s", "queue": "200 B", "discipline": "freshest"}},
+        },
+    }
+    assert events_of(changes, "publish drop arrive") == lines("""
+        0.002000000 publish bs1/ue1#0 1424 bit
+        0.002000000 publish bs2/ue1#0 1424 bit
+        0.003142400 arrive bs1/ue1#0
+        0.012000000 publish bs1/ue1#1 1456 bit
+        0.012000000 publish bs2/ue1#1 1456 bit
+        0.013145600 arrive bs1/ue1#1
+        0.017240000 arrive bs2/ue1#0
+        0.022000000 publish bs1/ue1#2 1456 bit
+        0.022000000 publish bs2/ue1#2 1456 bit
+        0.023145600 arrive bs1/ue1#2
+        0.031800000 arrive bs2/ue1#1
+        0.032000000 publish bs1/ue1#3 1456 bit
+        0.032000000 publish bs2/ue1#3 1456 bit
+        0.033145600 arrive bs1/ue1#3
+        0.042000000 publish bs1/ue1#4 1456 bit
+        0.042000000 publish bs2/ue1#4 1456 bit
+        0.042000000 drop bs2/ue1#3 superseded
+        0.043145600 arrive bs1/ue1#4
+        0.046360000 arrive bs2/ue1#2
+        0.052000000 publish bs1/ue1#5 1456 bit
+        0.052000000 publish bs2/ue1#5 1456 bit
+        0.053145600 arrive bs1/ue1#5
+    """)
