@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sim.report.axes import Axis
-from sim.report.svg import band_path, dots_path, element, line_path, percent, text
+from sim.report.svg import Place, band_path, dots_path, element, line_path, percent, text
 
 WIDTH = 3000
 HEIGHT = 1000
@@ -65,11 +65,21 @@ class Chart:
         """Hatched stretches of the x axis."""
         drawn = []
         for shade in shades:
-            start, stop = (float(share) for share in np.clip(self.x.share([shade.start, shade.stop]), 0.0, 1.0))
+            start, stop = (
+                float(share) for share in np.clip(self.x.share([shade.start, shade.stop]), 0.0, 1.0)
+            )
             if stop > start:
                 why = element("title", _escaped(shade.reason))
                 drawn.append(
-                    element("rect", why, x=start * WIDTH, y=0, width=(stop - start) * WIDTH, height=HEIGHT, class_="outage")
+                    element(
+                        "rect",
+                        why,
+                        x=start * WIDTH,
+                        y=0,
+                        width=(stop - start) * WIDTH,
+                        height=HEIGHT,
+                        class_="outage",
+                    )
                 )
         return "".join(drawn)
 
@@ -80,20 +90,32 @@ class Chart:
             return ""
         at, end = percent(share), share > 0.7
         return element("line", x1=at, x2=at, y1="0", y2="100%", class_="mark") + text(
-            label, x=at, y=12 + 15 * row, dx=-4 if end else 4, class_="mark-label end" if end else "mark-label"
+            label,
+            x=at,
+            y=12 + 15 * row,
+            dx=-4 if end else 4,
+            class_="mark-label end" if end else "mark-label",
         )
 
     def draw(
-        self, curves: Sequence[str], *, label: str, over: str = "", style: str = "", **geometry: object
+        self,
+        curves: Sequence[str],
+        *,
+        label: str,
+        titles: tuple[str, str] = ("", ""),
+        over: str = "",
+        style: str = "",
+        place: Place | None = None,
     ) -> str:
         """The whole figure.
 
         Args:
             curves: markup from the methods above, from back to front.
             label: what the figure shows, in a sentence, for those who cannot see it.
+            titles: of the x and the y axis.
             over: markup in the outer drawing, over the curves.
             style: further classes of the figure.
-            geometry: x, y, width and height where no style sheet places it.
+            place: where it stands if no style sheet places it.
         """
         inner = element(
             "svg",
@@ -105,11 +127,11 @@ class Chart:
         )
         return element(
             "svg",
-            self._grid() + inner + over,
+            self._grid() + self._titles(*titles) + inner + over,
             class_=f"plot {style}".strip(),
             role="img",
             aria_label=label,
-            **geometry,
+            **(place._asdict() if place else {}),
         )
 
     def _grid(self) -> str:
@@ -124,6 +146,11 @@ class Chart:
             lines.append(element("line", x1="0", x2="100%", y1=at, y2=at, class_="grid"))
             lines.append(text(name, x="0", y=at, dx=-6, dy=4, class_="tick-y"))
         return "".join(lines)
+
+    def _titles(self, x: str, y: str) -> str:
+        below = text(x, x="100%", y="100%", dy=30, class_="title-x") if x else ""
+        above = text(y, x="0", y="0", dx=-6, dy=-10, class_="title-y") if y else ""
+        return below + above
 
     def _x(self, values: ArrayLike) -> NDArray[np.float64]:
         return self.x.share(values) * WIDTH

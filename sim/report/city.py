@@ -15,7 +15,7 @@ TOLERANCE_STEPS = 0.7
 
 
 def outlines(city: HeightMap, box: Box) -> list[str]:
-    """For each height of `DRAWN_FROM_M`, a path around all that is higher, to be filled by the even-odd rule."""
+    """A path around all that is higher, for each of `DRAWN_FROM_M`; the even-odd rule fills it."""
     part = _cut(city, box)
     return [_outline(part, box, above_m) for above_m in DRAWN_FROM_M]
 
@@ -23,9 +23,7 @@ def outlines(city: HeightMap, box: Box) -> list[str]:
 def _outline(city: HeightMap, box: Box, above_m: float) -> str:
     rings = [_simplified(ring, TOLERANCE_STEPS) for ring in _rings(city.height_m > above_m)]
     return "".join(
-        line_path(
-            box.x(city.x0_m + city.step_m * ring[:, 0]), box.y(city.y0_m + city.step_m * ring[:, 1])
-        )
+        line_path(box.x(city.x0_m + city.step_m * ring[:, 0]), box.y(city.y0_m + city.step_m * ring[:, 1]))
         + "z"
         for ring in rings
         if len(ring) > 2
@@ -36,31 +34,16 @@ def _cut(city: HeightMap, box: Box) -> HeightMap:
     """The part of a height map inside a square of the world, and one step around it."""
     x_m = city.x0_m + city.step_m * np.arange(city.height_m.shape[1])
     y_m = city.y0_m + city.step_m * np.arange(city.height_m.shape[0])
-    columns = np.flatnonzero((x_m >= box.left_m - city.step_m) & (x_m <= box.left_m + box.side_m + city.step_m))
-    rows = np.flatnonzero((y_m >= box.bottom_m - city.step_m) & (y_m <= box.bottom_m + box.side_m + city.step_m))
+    columns = np.flatnonzero(
+        (x_m >= box.left_m - city.step_m) & (x_m <= box.left_m + box.side_m + city.step_m)
+    )
+    rows = np.flatnonzero(
+        (y_m >= box.bottom_m - city.step_m) & (y_m <= box.bottom_m + box.side_m + city.step_m)
+    )
     if len(columns) == 0 or len(rows) == 0:
         return HeightMap(np.zeros((0, 0)), box.left_m, box.bottom_m, city.step_m)
     part = city.height_m[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return HeightMap(part, float(x_m[columns[0]]), float(y_m[rows[0]]), city.step_m)
-
-
-def outlines(city: HeightMap, above_m: float, scale: float) -> str:
-    """One path around everything higher than `above_m`, to be filled by the even-odd rule.
-
-    Args:
-        city: the height map.
-        above_m: height from which a building counts.
-        scale: drawing units per metre; x grows to the right and y downwards, from the world's origin.
-    """
-    rings = [_simplified(ring, tolerance=0.7) for ring in _rings(city.height_m > above_m)]
-    return "".join(
-        line_path(
-            scale * (city.x0_m + city.step_m * ring[:, 0]), -scale * (city.y0_m + city.step_m * ring[:, 1])
-        )
-        + "z"
-        for ring in rings
-        if len(ring) > 2
-    )
 
 
 def _rings(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
@@ -91,8 +74,8 @@ def _rings(inside: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     return rings
 
 
-# For each square of four neighbours, the edges (0 low row, 1 right, 2 high row, 3 left) that the outline enters
-# and leaves by, the inside kept on one hand. Each midpoint is left exactly once, so following them closes rings.
+# For each square of four neighbours, the edges (0 low row, 1 right, 2 high row, 3 left) that the outline
+# enters and leaves by, the inside kept on one hand: each midpoint is left exactly once, so rings close.
 _SEGMENTS: dict[int, tuple[tuple[int, int], ...]] = {
     1: ((0, 3),),
     2: ((1, 0),),
@@ -112,7 +95,7 @@ _SEGMENTS: dict[int, tuple[tuple[int, int], ...]] = {
 
 
 def _simplified(ring: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
-    """The ring with fewer corners, none of the old ones further than `tolerance` away (Douglas and Peucker)."""
+    """The ring with fewer corners, none of the old ones further away than `tolerance` (Douglas, Peucker)."""
     keep = np.zeros(len(ring), dtype=np.bool_)
     far = int(np.argmax(np.hypot(*(ring - ring[0]).T)))
     closed = np.concatenate((ring, ring[:1]))

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.report.axes import linear_axis, time_axis
+from sim.report.axes import CLOCK_FROM_S, linear_axis, time_axis
 from sim.report.chart import Chart, Shade
 from sim.report.city import outlines
-from sim.report.histogram import LogHistogram
 from sim.report.plan import Box, Plan
-from sim.report.setting import FaultSpan, LinkSetting, Setting
-from sim.report.svg import element, text
+from sim.report.setting import FaultSpan, LinkSetting, Setting, bit_rate
+from sim.report.svg import Place, element, percent, text
 from sim.report.view import (
     FIX_ERROR_M,
     FIX_M,
@@ -27,112 +26,150 @@ from sim.report.view import (
     RunView,
     UeView,
 )
+from sim.summary_text import seconds
 
 Floats = NDArray[np.float64]
 
 HEADROOM = 1.05
 CDF_TO = 0.99
+HISTOGRAM_BARS = 40
+MAX_FAULT_NAMES = 9
 LANE_BINS = 160
+SNAPSHOTS_PER_LANE_BIN = 5
 CAUSES = ("loss", "queue_full", "superseded", "link_down", "bs_down", "late")
 """Causes of a drop that have a colour of their own."""
 
 
-def overview(view: RunView, setting: Setting) -> str:
+def overview(view: RunView, setting: Setting, place: Place | None = None) -> str:
     """The whole deployment from above: city, sites, and the ways of all UEs."""
     ways = [ue.points[TRUE_M] for ue in view.ues]
-    sites = np.array([site for site in setting.sites_m.values()]).reshape(-1, 2).T
+    sites = np.array(list(setting.sites_m.values())).reshape(-1, 2).T
     box = Box.around([*ways, sites])
     if box is None:
         return ""
     plan = Plan(box)
-    drawn = [plan.buildings(outlines(setting.city, box))] if setting.city else []
+    drawn = _buildings(plan, setting)
     for ue in view.ues:
-        drawn.append(element("g", plan.line(ue.points[TRUE_M], "truth") + plan.line(ue.points[TRACK_M], "track"), data_ue=ue.ue))
-    over = "".join(plan.site(name, x_m, y_m) for name, (x_m, y_m) in setting.sites_m.items())
-    label = f"Map from above, {box.side_m:.0f} m wide: {len(setting.sites_m)} base stations and the ways of {len(ways)} UEs."
-    return plan.draw(drawn, label=label, over=over)
+        way = plan.line(ue.points[TRUE_M], "truth") + plan.line(ue.points[TRACK_M], "track")
+        drawn += element("g", way, data_ue=ue.ue)
+    label = (
+        f"Map from above, {box.side_m:.0f} m wide: "
+        f"{len(setting.sites_m)} base stations and the ways of {len(ways)} UEs."
+    )
+    return plan.draw([drawn], label=label, over=_sites(plan, setting), place=place)
 
 
-def close_up(ue: UeView, setting: Setting, **geometry: object) -> str:
+def close_up(ue: UeView, setting: Setting, place: Place | None = None) -> str:
     """One UE's way from above: truth, fixes and track."""
     truth, fixes, track = ue.points[TRUE_M], ue.points[FIX_M], ue.points[TRACK_M]
-    core = [truth, track]
-    box = Box.around(core, margin=0.12)
+    box = Box.around([truth, track], margin=0.12)
     if box is None:
         return ""
     plan = Plan(box)
-    drawn = [plan.buildings(outlines(setting.city, box))] if setting.city else []
-    drawn += [plan.dots(fixes, "fix"), plan.line(truth, "truth"), plan.line(track, "track")]
-    over = "".join(plan.site(name, x_m, y_m) for name, (x_m, y_m) in setting.sites_m.items())
-    label = f"Map from above, {box.side_m:.0f} m wide: true path, fixes and track of {ue.ue}."
-    return plan.draw(drawn, label=label, over=over, **geometry)
-
-
-def error_over_time(ue: UeView, view: RunView, setting: Setting, **geometry: object) -> str:
-    """3D error of fixes and track, and what the track itself claims."""
-    points = ue.points
-    shown = np.concatenate([points[TRACK_ERROR_M], points[RADIUS_90_M], _below(points[FIX_ERROR_M], 0.98)])
-    chart = Chart(time_axis(view.duration_s), linear_axis(0.0, _top(shown), about=4))
-    t_s = points[T_S]
-    curves = [
-        chart.shade(outages(setting.faults)),
-        chart.band(t_s, np.zeros(len(t_s)), points[RADIUS_90_M], "claim"),
-        chart.dots(t_s, points[FIX_ERROR_M], "fix"),
-        chart.line(t_s, points[TRACK_ERROR_M], "track"),
+    drawn = [
+        _buildings(plan, setting),
+        plan.dots(fixes, "fix"),
+        plan.line(track, "track"),
+        plan.line(truth, "truth"),
     ]
-    label = f"3D error of {ue.ue} over time in metres: {_typical('track', points[TRACK_ERROR_M])}; {_typical('fixes', points[FIX_ERROR_M])}."
+    label = f"Map from above, {box.side_m:.0f} m wide: true path, fixes and track of {ue.ue}."
+    return plan.draw(drawn, label=label, over=_sites(plan, setting), place=place)
+
+
+def error_over_time(ue: UeView, view: RunView, setting: Setting, place: Place | None = None) -> str:
+    """3D error of fixes and track, and what the track itself claims."""
+    t_s, fix, track, claim = ue.points[[T_S, FIX_ERROR_M, TRACK_ERROR_M, RADIUS_90_M]]
+    top = _top(np.concatenate([track, claim, _but_largest(fix)]))
+    chart = Chart(time_axis(view.duration_s), linear_axis(0.0, top, about=4))
     missed = t_s[ue.missed > 0]
-    if len(missed):
-        curves.append(chart.dots(missed, np.full(len(missed), chart.y.low), "missed"))
-    return chart.draw(curves, label=label, style="time", **geometry)
+    curves = [
+        chart.shade(shades(setting.faults)),
+        chart.band(t_s, np.zeros(len(t_s)), claim, "claim"),
+        chart.dots(t_s, fix, "fix"),
+        chart.line(t_s, track, "track"),
+        chart.dots(missed, np.zeros(len(missed)), "missed"),
+    ]
+    above = int((fix > top).sum())
+    beyond = text(f"{above} fixes above", x="100%", y="0", dy=-8, class_="title-x") if above else ""
+    return chart.draw(
+        curves,
+        label=f"3D error of {ue.ue} over time: {_typical('track', track)}; {_typical('fixes', fix)}.",
+        titles=(time_title(view), "m"),
+        over=_fault_names(chart, setting.faults) + beyond,
+        style="time",
+        place=place,
+    )
 
 
-def height_over_time(ue: UeView, view: RunView, setting: Setting, **geometry: object) -> str:
+def height_over_time(ue: UeView, view: RunView, setting: Setting, place: Place | None = None) -> str:
     """True height, fixes, and track with its own 90 % band."""
-    points = ue.points
-    truth, fixes, track = points[TRUE_M.start + 2], points[FIX_M.start + 2], points[TRACK_M.start + 2]
-    low, high = track - points[HEIGHT_90_M], track + points[HEIGHT_90_M]
+    t_s, truth, fix, track, spread = ue.points[
+        [T_S, TRUE_M.stop - 1, FIX_M.stop - 1, TRACK_M.stop - 1, HEIGHT_90_M]
+    ]
+    low, high = track - spread, track + spread
     shown = np.concatenate([truth, track, low, high])
     shown = shown[np.isfinite(shown)]
     bottom, top = (float(shown.min()), float(shown.max())) if len(shown) else (0.0, 1.0)
-    chart = Chart(time_axis(view.duration_s), linear_axis(bottom, max(top, bottom + 2.0), about=4))
-    t_s = points[T_S]
+    chart = Chart(
+        time_axis(view.duration_s), linear_axis(bottom - 0.5, max(top + 0.5, bottom + 2.0), about=4)
+    )
     curves = [
-        chart.shade(outages(setting.faults)),
+        chart.shade(shades(setting.faults)),
         chart.band(t_s, low, high, "claim"),
-        chart.dots(t_s, fixes, "fix"),
-        chart.line(t_s, truth, "truth"),
+        chart.dots(t_s, fix, "fix"),
         chart.line(t_s, track, "track"),
+        chart.line(t_s, truth, "truth"),
     ]
-    label = f"Height of {ue.ue} over time in metres: truth, fixes and track."
-    return chart.draw(curves, label=label, style="time", **geometry)
+    return chart.draw(
+        curves,
+        label=f"Height of {ue.ue} over time, from {bottom:.1f} to {top:.1f} m: truth, fixes and track.",
+        titles=(time_title(view), "m"),
+        style="time",
+        place=place,
+    )
 
 
 def stations_over_time(ue: UeView, view: RunView, setting: Setting) -> str:
     """How many BSs each fix used."""
-    counts = ue.points[NUM_BS]
-    chart = Chart(time_axis(view.duration_s), linear_axis(0.0, max(_top(counts), 2.0), about=3))
-    curves = [chart.shade(outages(setting.faults)), chart.line(ue.points[T_S], counts, "stations")]
-    return chart.draw(curves, label=f"Base stations used for each fix of {ue.ue} over time.", style="time low")
+    t_s, counts = ue.points[[T_S, NUM_BS]]
+    chart = Chart(time_axis(view.duration_s), linear_axis(0.0, max(_top(counts), 2.0), about=3, whole=True))
+    curves = [
+        chart.shade(shades(setting.faults)),
+        chart.steps(np.append(t_s, view.duration_s), counts, "stations"),
+    ]
+    return chart.draw(
+        curves,
+        label=f"Base stations used for each fix of {ue.ue} over time.",
+        titles=(time_title(view), ""),
+        style="time low",
+    )
 
 
 def error_distribution(view: RunView) -> str:
     """Share of errors below each size, fixes and track."""
-    series = (
-        ("fix", view.fix_error),
-        ("track", view.track_error),
-        ("track-h", view.track_error_h),
-        ("track-v", view.track_error_v),
-    )
-    tops = [histogram.quantile(CDF_TO) for _, histogram in series if histogram.total]
-    chart = Chart(linear_axis(0.0, max(tops, default=1.0), about=5), _share_axis())
+    series = {
+        "fix": view.fix_error,
+        "track-h": view.track_error_h,
+        "track-v": view.track_error_v,
+        "track": view.track_error,
+    }
+    known = {style: histogram for style, histogram in series.items() if histogram.total}
+    if not known:
+        return element("p", "No error was measured.", class_="nothing")
+    right = max(histogram.quantile(CDF_TO) for histogram in known.values())
+    shares = linear_axis(0.0, 1.0, about=4, label=_percent)
+    chart = Chart(linear_axis(0.0, right, about=5), shares)
     curves = []
-    for style, histogram in series:
-        values, shares = histogram.cumulative()
-        curves.append(chart.line(np.append(values, chart.x.high), np.append(shares, 1.0)[: len(values) + 1], style))
+    for style, histogram in known.items():
+        values, below = histogram.cumulative()
+        end = max(right, float(values[-1]))
+        curves.append(chart.line(np.append(values, end), np.append(below, 1.0), style))
     track = view.track_error
-    label = f"Distribution of errors: half of the track errors are below {track.quantile(0.5):.2f} m, nine in ten below {track.quantile(0.9):.2f} m."
-    return chart.draw(curves, label=label, style="square")
+    label = (
+        f"Distribution of errors: half of the track errors are below {track.quantile(0.5):.2f} m, "
+        f"nine in ten below {track.quantile(0.9):.2f} m."
+    )
+    return chart.draw(curves, label=label, titles=("error, m", ""), style="square")
 
 
 def time_distribution(values_s: Floats, shares: Floats, what: str) -> str:
@@ -145,64 +182,70 @@ def time_distribution(values_s: Floats, shares: Floats, what: str) -> str:
     """
     if len(values_s) == 0:
         return element("p", f"No {what} was measured.", class_="nothing")
-    median_s, late_s = (float(np.interp(share, shares, values_s)) for share in (0.5, 0.99))
-    most_s = float(np.interp(0.995, shares, values_s))
+    median_s, late_s, most_s = (float(np.interp(share, shares, values_s)) for share in (0.5, 0.99, 0.995))
     least_s = float(values_s[0])
-    span = max(most_s - least_s, 0.1 * most_s)
-    low_ms = 0.0 if least_s < 0.5 * most_s else 1e3 * max(0.0, least_s - 0.5 * span)
-    axis = linear_axis(low_ms, 1e3 * (least_s + span) * HEADROOM, about=5)
-    edges_ms = np.linspace(axis.low, axis.high, 41)
-    below = np.interp(edges_ms / 1e3, values_s, shares, left=0.0, right=1.0)
-    portion = np.diff(below)
-    chart = Chart(axis, linear_axis(0.0, float(portion.max()) * HEADROOM, about=4, label=lambda share: f"{100 * share:g} %"))
-    over = chart.mark(1e3 * median_s, f"p50 {1e3 * median_s:.3g} ms") + chart.mark(1e3 * late_s, f"p99 {1e3 * late_s:.3g} ms", row=1)
-    label = f"Distribution of {what}: median {1e3 * median_s:.3g} ms, 99 % below {1e3 * late_s:.3g} ms."
-    return chart.draw([chart.area(edges_ms, portion, "bars")], label=label, over=over, style="square")
+    span_s = max(most_s - least_s, 0.1 * most_s, 1e-6)
+    start_s = 0.0 if least_s < 0.5 * most_s else max(0.0, least_s - 0.5 * span_s)
+    axis = linear_axis(1e3 * start_s, 1e3 * (least_s + span_s) * HEADROOM, about=5)
+    edges_ms = np.linspace(axis.low, axis.high, HISTOGRAM_BARS + 1)
+    portions = np.diff(np.interp(edges_ms / 1e3, values_s, shares, left=0.0, right=1.0))
+    chart = Chart(axis, linear_axis(0.0, 1.2 * _top(portions), about=4, label=_percent))
+    marks = chart.mark(1e3 * median_s, f"p50 {seconds(median_s)}")
+    marks += chart.mark(1e3 * late_s, f"p99 {seconds(late_s)}", row=1)
+    return chart.draw(
+        [chart.area(edges_ms, portions, "bars")],
+        label=f"Distribution of {what}: median {seconds(median_s)}, 99 % below {seconds(late_s)}.",
+        titles=("ms", ""),
+        over=marks,
+        style="square",
+    )
 
 
-def link_lane(setting: LinkSetting, links: Sequence[LinkView], view: RunView, faults: Sequence[FaultSpan]) -> str:
-    """What one link carried over time, scaled to its peak, with outages and the times of its drops."""
-    edges_s, rate_bps = carried(links, view.duration_s)
-    top = float(rate_bps.max()) or 1.0
+def link_lane(
+    setting: LinkSetting, links: Sequence[LinkView], view: RunView, faults: Sequence[FaultSpan]
+) -> str:
+    """What one link carried and lost over time, scaled to its peak, with its faults."""
+    edges_s, carried_bps, lost_bps = link_rates(links, view)
+    top = float((carried_bps + lost_bps).max()) or 1.0
     chart = Chart(time_axis(view.duration_s), linear_axis(0.0, 1.0, about=1, label=lambda _: ""))
     curves = [
-        chart.shade(outages(faults, setting.name)),
-        chart.area(edges_s, rate_bps / top, "carried"),
+        chart.shade(shades(faults, setting.name)),
+        chart.area(edges_s, (carried_bps + lost_bps) / top, "lost"),
+        chart.area(edges_s, carried_bps / top, "carried"),
     ]
-    drop_times = _drop_times(links, view.duration_s)
-    curves.append(chart.dots(drop_times, np.full(len(drop_times), 0.06), "drop"))
-    label = f"Link {setting.name} over time: {usage(setting, rate_bps)}; {len(drop_times)} moments with drops."
-    return chart.draw(curves, label=label, style="time lane")
+    label = f"Link {setting.name} over time: {usage(setting, carried_bps)}."
+    return chart.draw(curves, label=label, titles=(time_title(view), ""), style="time lane")
 
 
-def carried(links: Sequence[LinkView], duration_s: float) -> tuple[Floats, Floats]:
-    """Edges of time bins in s, [n + 1], and bits per second that several links delivered in each, [n].
+def link_rates(links: Sequence[LinkView], view: RunView) -> tuple[Floats, Floats, Floats]:
+    """What several links delivered and lost over time.
 
-    Bins are wide enough that the frames of a steady source fall evenly into them.
+    Bins are wide enough that the snapshots of a steady source fall evenly into them.
+
+    Returns:
+        Edges of the bins in s, [n + 1]; delivered and lost bit/s in each, [n].
     """
-    delivered = max((link.delivered for link in links), default=0)
-    num_bins = int(np.clip(delivered / 5, 1, LANE_BINS))
+    snapshots = max((link.sent for link in links), default=0) / max(view.num_ues, 1)
+    num_bins = int(np.clip(snapshots / SNAPSHOTS_PER_LANE_BIN, 1, LANE_BINS))
     while LINK_BINS % num_bins:
         num_bins -= 1
-    bits = np.sum([link.delivered_bits for link in links], axis=0) if links else np.zeros(LINK_BINS)
-    edges_s = np.linspace(0.0, duration_s, num_bins + 1)
-    return edges_s, bits.reshape(num_bins, -1).sum(axis=1) / (duration_s / num_bins)
+    per_second = num_bins / view.duration_s
+    none = np.zeros(LINK_BINS)
+    delivered = np.sum([none, *(link.delivered_bits for link in links)], axis=0)
+    lost = np.sum([none, *(link.lost_bits for link in links)], axis=0)
+    return (
+        np.linspace(0.0, view.duration_s, num_bins + 1),
+        delivered.reshape(num_bins, -1).sum(axis=1) * per_second,
+        lost.reshape(num_bins, -1).sum(axis=1) * per_second,
+    )
 
 
 def usage(setting: LinkSetting, rate_bps: Floats) -> str:
     """Mean and peak of what a link carried, beside its capacity."""
-    mean, peak = float(rate_bps.mean()), float(rate_bps.max())
-    if setting.capacity_bps is None:
-        return f"mean {bit_rate(mean)}, peak {bit_rate(peak)}, capacity unlimited"
-    return f"mean {100 * mean / setting.capacity_bps:.2g} %, peak {100 * peak / setting.capacity_bps:.2g} % of {bit_rate(setting.capacity_bps)}"
-
-
-def bit_rate(bps: float) -> str:
-    """A bit rate for the eye."""
-    for factor, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
-        if bps >= factor:
-            return f"{bps / factor:.3g} {unit}"
-    return f"{bps:.3g} bit/s"
+    mean, peak, capacity = float(rate_bps.mean()), float(rate_bps.max()), setting.capacity_bps
+    if capacity is None:
+        return f"mean {bit_rate(mean)}, peak {bit_rate(peak)}"
+    return f"mean {_percent(mean / capacity)}, peak {_percent(peak / capacity)} of {bit_rate(capacity)}"
 
 
 def drops(links: Sequence[LinkView]) -> str:
@@ -217,10 +260,24 @@ def drops(links: Sequence[LinkView]) -> str:
         for cause, count in link.dropped_by_cause.items():
             width = 100.0 * count / most
             why = element("title", f"{link.bs}: {count} × {cause.replace('_', ' ')}")
-            bars.append(element("rect", why, x=f"{left:.2f}%", width=f"{width:.2f}%", y=top, height=16, class_=cause_style(cause)))
+            bars.append(
+                element(
+                    "rect",
+                    why,
+                    x=f"{left:.2f}%",
+                    width=f"{width:.2f}%",
+                    y=top,
+                    height=16,
+                    class_=cause_style(cause),
+                )
+            )
             left += width
         rows.append("".join(bars) + text(link.bs, x=-6, y=top + 12, class_="tick-y"))
-    label = "Dropped frames: " + "; ".join(f"{link.bs} {sum(link.dropped_by_cause.values())}" for link in links) + "."
+    label = (
+        "Dropped frames: "
+        + "; ".join(f"{link.bs} {sum(link.dropped_by_cause.values())}" for link in links)
+        + "."
+    )
     return element("svg", "".join(rows), class_="drops", role="img", aria_label=label, height=22 * len(links))
 
 
@@ -229,27 +286,50 @@ def cause_style(cause: str) -> str:
     return f"cause-{cause}" if cause in CAUSES else "cause-other"
 
 
-def outages(faults: Sequence[FaultSpan], target: str | None = None) -> list[Shade]:
+def time_title(view: RunView) -> str:
+    """What a time axis shows."""
+    return "time, s" if view.duration_s <= CLOCK_FROM_S else "time"
+
+
+def shades(faults: Sequence[FaultSpan], target: str | None = None) -> list[Shade]:
     """The faults of one target, or of all, as shaded stretches of time."""
-    return [Shade(fault.start_s, fault.stop_s, str(fault)) for fault in faults if target in (None, fault.target)]
+    return [
+        Shade(fault.start_s, fault.stop_s, str(fault)) for fault in faults if target in (None, fault.target)
+    ]
 
 
-def _share_axis() -> "linear_axis":
-    return linear_axis(0.0, 1.0, about=4, label=lambda share: f"{100 * share:g} %")
+def _fault_names(chart: Chart, faults: Sequence[FaultSpan]) -> str:
+    """The names of the faults where they begin, if they are few enough to be read."""
+    if len(faults) > MAX_FAULT_NAMES:
+        return ""
+    return "".join(
+        text(
+            str(fault),
+            x=percent(float(chart.x.share(fault.start_s))),
+            y=13 + 14 * (row % 3),
+            dx=4,
+            class_="fault",
+        )
+        for row, fault in enumerate(faults)
+    )
 
 
-def _drop_times(links: Sequence[LinkView], duration_s: float) -> Floats:
-    bins = np.zeros(LINK_BINS, dtype=np.int64)
-    for link in links:
-        for counts in link.dropped.values():
-            bins += counts
-    return (np.flatnonzero(bins) + 0.5) * duration_s / LINK_BINS
+def _buildings(plan: Plan, setting: Setting) -> str:
+    return plan.buildings(outlines(setting.city, plan.box)) if setting.city else ""
 
 
-def _below(values: Floats, share: float) -> Floats:
-    """The values without the largest few, so that a single one does not squeeze the axis."""
+def _sites(plan: Plan, setting: Setting) -> str:
+    return "".join(plan.site(name, x_m, y_m) for name, (x_m, y_m) in setting.sites_m.items())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
+
+
+def _but_largest(values: Floats, share: float = 0.02) -> Floats:
+    """The finite values without the largest few, so that these do not squeeze an axis."""
     finite = values[np.isfinite(values)]
-    return finite[finite <= np.quantile(finite, share)] if len(finite) else finite
+    return finite[finite <= np.quantile(finite, 1 - share)] if len(finite) else finite
 
 
 def _top(values: Floats) -> float:
@@ -261,4 +341,4 @@ def _typical(name: str, errors: Floats) -> str:
     finite = errors[np.isfinite(errors)]
     if len(finite) == 0:
         return f"no {name}"
-    return f"{name} median {np.median(finite):.2f}, largest {finite.max():.2f}"
+    return f"{name} median {np.median(finite):.2f} m, largest {finite.max():.2f} m"

@@ -1,4 +1,4 @@
-"""Counts of a positive quantity in logarithmic bins: distributions of runs of any length in bounded memory."""
+"""Counts in logarithmic bins: the distribution of a positive quantity in bounded memory."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

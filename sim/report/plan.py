@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sim.report.axes import round_step
-from sim.report.svg import dots_path, element, line_path, percent, text
+from sim.report.svg import Place, dots_path, element, line_path, percent, text
 
 UNITS = 2000
 """Side of the drawing."""
@@ -28,7 +28,9 @@ class Box:
     side_m: float
 
     @classmethod
-    def around(cls, points_m: Iterable[ArrayLike], margin: float = 0.06, least_m: float = 24.0) -> "Box | None":
+    def around(
+        cls, points_m: Iterable[ArrayLike], margin: float = 0.06, least_m: float = 24.0
+    ) -> "Box | None":
         """The square around horizontal points, each array [2 or more, n]; None without any finite point.
 
         Args:
@@ -70,11 +72,15 @@ class Plan:
 
     def line(self, points_m: NDArray[np.float64], style: str) -> str:
         """A path over the ground; [2 or more, n]."""
-        return element("path", d=line_path(self.box.x(points_m[0]), self.box.y(points_m[1])), class_=f"line {style}")
+        return element(
+            "path", d=line_path(self.box.x(points_m[0]), self.box.y(points_m[1])), class_=f"line {style}"
+        )
 
     def dots(self, points_m: NDArray[np.float64], style: str) -> str:
         """Round dots of one size; [2 or more, n]."""
-        return element("path", d=dots_path(self.box.x(points_m[0]), self.box.y(points_m[1])), class_=f"dots {style}")
+        return element(
+            "path", d=dots_path(self.box.x(points_m[0]), self.box.y(points_m[1])), class_=f"dots {style}"
+        )
 
     def buildings(self, outlines: Sequence[str]) -> str:
         """The city: one path for each height."""
@@ -92,8 +98,16 @@ class Plan:
             return ""
         left, top = float(self.box.x(x_m)) / UNITS, float(self.box.y(y_m)) / UNITS
         name_left = left > 0.85
-        label = text(name, x=-9 if name_left else 9, y=4, class_="site-name end" if name_left else "site-name")
-        return element("svg", element("path", d="M0-7 6.5 5h-13z") + label, x=percent(left), y=percent(top), class_="site")
+        label = text(
+            name, x=-9 if name_left else 9, y=4, class_="site-name end" if name_left else "site-name"
+        )
+        return element(
+            "svg",
+            element("path", d="M0-7 6.5 5h-13z") + label,
+            x=percent(left),
+            y=percent(top),
+            class_="site",
+        )
 
     def scale_bar(self) -> str:
         """A bar of round length, in the outer drawing."""
@@ -102,19 +116,24 @@ class Plan:
         bar = element("line", x1="3%", x2=stop, y1="97%", y2="97%", class_="scale")
         return bar + text(f"{length_m:g} m", x="3%", y="97%", dy=-6, class_="scale-label")
 
-    def draw(self, drawn: Sequence[str], *, label: str, over: str = "", **geometry: object) -> str:
+    def draw(self, drawn: Sequence[str], *, label: str, over: str = "", place: Place | None = None) -> str:
         """The whole map; arguments as for `Chart.draw`. Its element carries the box for markers set later."""
         inner = element(
-            "svg", "".join(drawn), viewBox=f"0 0 {UNITS} {UNITS}", width="100%", height="100%", preserveAspectRatio="none"
+            "svg",
+            "".join(drawn),
+            viewBox=f"0 0 {UNITS} {UNITS}",
+            width="100%",
+            height="100%",
+            preserveAspectRatio="none",
         )
         return element(
             "svg",
-            inner + over + self.scale_bar(),
+            element("rect", width="100%", height="100%", class_="ground") + inner + over + self.scale_bar(),
             class_="plan",
             role="img",
             aria_label=label,
             data_left=self.box.left_m,
             data_bottom=self.box.bottom_m,
             data_side=self.box.side_m,
-            **geometry,
+            **(place._asdict() if place else {}),
         )

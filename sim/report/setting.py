@@ -1,31 +1,29 @@
 """Where and under which conditions a run took place: what the figures show besides its results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from broker.law import BernoulliLoss, Capacity, CapacityTrace
 from sim.city import HeightMap
+from sim.clock import s_from_ns
 from sim.errors import UserError
+from sim.faults import Spell, spells
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario, load_scenario
-from sim.scenario.fault import RandomFaults
+from sim.summary_text import seconds
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSpan:
-    """One fault: what failed, from when to when, and in words how."""
+    """One fault: what failed, how, from when to when."""
 
     target: str
-    kind: str
+    how: str
     start_s: float
     stop_s: float
 
-    @property
-    def is_outage(self) -> bool:
-        """Whether nothing at all came through."""
-        return self.kind in ("bs_down", "link_outage")
-
     def __str__(self) -> str:
-        return f"{self.target}: {self.kind.replace('_', ' ')}"
+        return f"{self.target}: {self.how}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class LinkSetting:
     Attributes:
         name: of the BS or the shared segment.
         members: the BSs whose frames it carries.
-        capacity_bps: None if unlimited.
+        capacity_bps: None if unlimited; of a capacity that varies, the greatest.
     """
 
     name: str
@@ -76,7 +74,8 @@ def setting_of(folder: RunFolder) -> Setting:
         description=scenario.description,
         duration_s=scenario.duration,
         sites_m={
-            site.bs: (site.position_in_world_m[0], site.position_in_world_m[1]) for site in scenario.deployment.sites
+            site.bs: (site.position_in_world_m[0], site.position_in_world_m[1])
+            for site in scenario.deployment.sites
         },
         links=_links(scenario),
         faults=_faults(scenario),
@@ -85,28 +84,61 @@ def setting_of(folder: RunFolder) -> Setting:
 
 
 def _links(scenario: Scenario) -> tuple[LinkSetting, ...]:
-    fronthaul = scenario.fronthaul
-    own = [LinkSetting(bs, (bs,), fronthaul.law_of(bs).capacity) for bs in scenario.bs_ids]
-    parents = fronthaul.parents()
+    tree, attached = scenario.fronthaul.laws()
 
-    def passes(bs: str, segment: str) -> bool:
-        step = parents.get(bs)
-        while step is not None and step != segment:
-            step = parents.get(step)
-        return step == segment
+    def way(bs: str) -> Iterator[str]:
+        segment: str | None = attached[bs]
+        while segment is not None:
+            yield segment
+            segment = tree[segment][1]
 
-    shared = [
-        LinkSetting(name, tuple(bs for bs in scenario.bs_ids if passes(bs, name)), segment.capacity)
-        for name, segment in fronthaul.shared.items()
-    ]
-    return (*own, *shared)
+    ways = {bs: tuple(way(bs)) for bs in attached}
+    return tuple(
+        LinkSetting(name, tuple(bs for bs, way in ways.items() if name in way), _greatest(law.capacity_bps))
+        for name, (law, _) in tree.items()
+    )
+
+
+def _greatest(capacity: Capacity) -> float | None:
+    return max(capacity.capacities_bps) if isinstance(capacity, CapacityTrace) else capacity
 
 
 def _faults(scenario: Scenario) -> tuple[FaultSpan, ...]:
-    spans = []
-    for fault in scenario.faults:
-        if isinstance(fault, RandomFaults):
-            continue
-        stop_s = scenario.duration if fault.lasts is None else min(fault.at + fault.lasts, scenario.duration)
-        spans.append(FaultSpan(fault.target, fault.kind, fault.at, stop_s))
-    return tuple(sorted(spans, key=lambda span: (span.start_s, span.target)))
+    """Faults drawn at random and scripted, and the outages that belong to a link's law."""
+    end_ns = scenario.duration_ns
+    faults = [
+        FaultSpan(
+            spell.target, _how(spell), s_from_ns(spell.start_ns), s_from_ns(int(min(spell.stop_ns, end_ns)))
+        )
+        for spell in spells(scenario)
+    ]
+    tree, _ = scenario.fronthaul.laws()
+    faults += [
+        FaultSpan(name, "link down", s_from_ns(start_ns), s_from_ns(min(stop_ns, end_ns)))
+        for name, (law, _) in tree.items()
+        for start_ns, stop_ns in law.outages
+    ]
+    return tuple(sorted(faults, key=lambda fault: (fault.start_s, fault.target)))
+
+
+def _how(spell: Spell) -> str:
+    match spell.aspect, spell.setting:
+        case "bs", _:
+            return "down"
+        case "link", _:
+            return "link down"
+        case "capacity", int() | float() as capacity_bps:
+            return f"capacity {bit_rate(capacity_bps)}"
+        case "latency", int(latency_ns):
+            return f"latency {seconds(s_from_ns(latency_ns))}"
+        case "loss", BernoulliLoss(rate=rate):
+            return f"loss {100 * rate:g} %"
+    return spell.aspect
+
+
+def bit_rate(bps: float) -> str:
+    """A bit rate for the eye."""
+    for factor, unit in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
+        if bps >= factor:
+            return f"{bps / factor:.3g} {unit}"
+    return f"{bps:.3g} bit/s"

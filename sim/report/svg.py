@@ -6,9 +6,19 @@ curves live in a stretched inner drawing whose strokes keep their width.
 
 from collections.abc import Iterable
 from html import escape
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+
+class Place(NamedTuple):
+    """Where a figure stands in a larger drawing; on a page the style sheet places it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 def element(name: str, content: str = "", /, **attributes: object) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from sim.clock import ns_from_s
+from sim.metrics import Ages, age_of_information
 from sim.report.histogram import LogHistogram
 from sim.run_folder import RunFolder
 
@@ -40,7 +42,6 @@ _FIX_COLUMNS = [
     *(f"track_cov_{pair}" for pair in _COVARIANCE),
     "num_bs",
     "latency_s",
-    "age_s",
     "missed",
 ]
 _FRAME_COLUMNS = ["bs", "t_sample_ns", "t_publish_ns", "t_arrival_ns", "fate", "cause", "wire_bits"]
@@ -76,12 +77,14 @@ class LinkView:
     Attributes:
         bs: the BS.
         delivered_bits: bits on the wire that arrived, by time of arrival, [LINK_BINS].
+        lost_bits: bits on the wire that never arrived, by time of publication, [LINK_BINS].
         dropped: frames lost, by cause, each [LINK_BINS] by time of publication.
         counts: frames by fate, and dropped ones by cause.
     """
 
     bs: str
     delivered_bits: Floats = field(default_factory=lambda: np.zeros(LINK_BINS))
+    lost_bits: Floats = field(default_factory=lambda: np.zeros(LINK_BINS))
     dropped: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     delivered: int = 0
     in_flight: int = 0
@@ -107,6 +110,9 @@ class RunView:
         duration_s: length of the time axis.
         num_ues: UEs in the run; `ues` has at most `MAX_UES` of them, those with the largest errors.
         bin_s: length of a time bin of a UE.
+        fix_error, track_error: 3D errors in m; `_h` and `_v` horizontal and vertical ones.
+        latency: from snapshot to fix, in s.
+        age: increasing ages of information in s, and the share of time that each is not exceeded.
         inside_90: share of track errors inside the 90 % radius of the track's own covariance.
     """
 
@@ -122,7 +128,7 @@ class RunView:
     track_error_h: LogHistogram
     track_error_v: LogHistogram
     latency: LogHistogram
-    age: LogHistogram
+    age: tuple[Floats, Floats]
     inside_90: float
 
 
@@ -140,7 +146,7 @@ def view_run(folder: RunFolder, duration_s: float | None = None) -> RunView:
     if duration_s is None:
         duration_s = max(last_ns / NS_PER_S, 1e-3)
     errors = [LogHistogram(1e-3, 1e4) for _ in range(4)]
-    latency, age = LogHistogram(1e-6, 1e4), LogHistogram(1e-6, 1e4)
+    latency = LogHistogram(1e-6, 1e4)
     points_per_ue = int(np.clip(MAX_POINTS // max(len(ues), 1), MIN_POINTS_PER_UE, MAX_POINTS_PER_UE))
     shown = {
         ue: UeView(ue, np.full((NUM_ROWS, points_per_ue), np.nan), np.zeros(points_per_ue, dtype=np.int64))
@@ -157,7 +163,6 @@ def view_run(folder: RunFolder, duration_s: float | None = None) -> RunView:
         ):
             histogram.add(values)
         latency.add(_column(batch, "latency_s"))
-        age.add(_column(batch, "age_s"))
         both = np.isfinite(points[TRACK_ERROR_M]) & np.isfinite(points[RADIUS_90_M])
         counted += int(both.sum())
         inside += int((points[TRACK_ERROR_M] <= points[RADIUS_90_M])[both].sum())
@@ -177,7 +182,7 @@ def view_run(folder: RunFolder, duration_s: float | None = None) -> RunView:
         track_error_h=errors[2],
         track_error_v=errors[3],
         latency=latency,
-        age=age,
+        age=age_distribution(age_of_information(folder, ns_from_s(duration_s))),
         inside_90=inside / counted if counted else float("nan"),
     )
 
@@ -203,6 +208,26 @@ def radius_90(covariance: Floats) -> Floats:
         quantile = freedom * (1.0 - spread + STANDARD_NORMAL_90 * np.sqrt(spread)) ** 3
         radius: Floats = np.sqrt(squares / trace * quantile)
     return radius
+
+
+def age_distribution(ages: Ages) -> tuple[Floats, Floats]:
+    """How much of the time information is at most how old.
+
+    Returns:
+        Increasing ages in s, and for each the share of time (0 to 1); both empty if no time passed.
+    """
+    total_s = float((ages.stop_s - ages.start_s).sum())
+    if total_s <= 0.0:
+        return np.zeros(0), np.zeros(0)
+    age_s = np.geomspace(max(float(ages.start_s.min()), 1e-6), float(ages.stop_s.max()), 1000)
+
+    def time_since(moments_s: Floats) -> Floats:
+        ordered = np.sort(moments_s)
+        before = np.searchsorted(ordered, age_s)
+        time_s: Floats = before * age_s - np.concatenate(([0.0], np.cumsum(ordered)))[before]
+        return time_s
+
+    return age_s, (time_since(ages.start_s) - time_since(ages.stop_s)) / total_s
 
 
 def _extent(folder: RunFolder) -> tuple[int, dict[str, float]]:
@@ -287,18 +312,22 @@ def _links(folder: RunFolder, duration_s: float) -> list[LinkView]:
             link = links.setdefault(bs, LinkView(bs))
             arrived = own & (arrival_bin >= 0)
             link.delivered_bits += np.bincount(arrival_bin[arrived], wire_bits[arrived], minlength=LINK_BINS)
+            lost = own & fates.get("dropped", nowhere) & (arrival_bin < 0)
+            link.lost_bits += np.bincount(publish_bin[lost], wire_bits[lost], minlength=LINK_BINS)
             link.delivered += int((own & fates.get("delivered", nowhere)).sum())
             link.in_flight += int((own & fates.get("in_flight", nowhere)).sum())
             for cause, of_cause in _groups(batch, "cause"):
-                lost = publish_bin[own & of_cause & fates.get("dropped", nowhere)]
-                if len(lost):
+                when = publish_bin[own & of_cause & fates.get("dropped", nowhere)]
+                if len(when):
                     before = link.dropped.get(cause, np.zeros(LINK_BINS, dtype=np.int64))
-                    link.dropped[cause] = before + np.bincount(lost, minlength=LINK_BINS)
+                    link.dropped[cause] = before + np.bincount(when, minlength=LINK_BINS)
     return sorted(links.values(), key=lambda link: (len(link.bs), link.bs))
 
 
 def _link_bins(t_ns: Floats, duration_s: float) -> NDArray[np.int64]:
     """Bin of each time; the last bin takes what comes after the end, -1 stands for no time."""
     share = np.nan_to_num(t_ns / NS_PER_S / duration_s, nan=-1.0)
-    bins: NDArray[np.int64] = np.where(share < 0, -1, np.clip((share * LINK_BINS), 0, LINK_BINS - 1)).astype(np.int64)
+    bins: NDArray[np.int64] = np.where(share < 0, -1, np.clip((share * LINK_BINS), 0, LINK_BINS - 1)).astype(
+        np.int64
+    )
     return bins
