@@ -161,6 +161,8 @@ def _read_header(
         raise FrameError("malformed", "model is not binary")
     if len(model) != 8:
         raise FrameError("length", f"model digest of {len(model)} bytes instead of 8")
+    if type(step) is not float or type(gain_db) is not float:
+        raise FrameError("malformed", "step and gain must be floating-point numbers")
     if header[0] != _ARRAY_OF_12[0] or header[-_TAIL.size] != _FLOAT32 or header[_STEP_AT] != _FLOAT64:
         raise FrameError("malformed", "step must be a msgpack float 64 and gain a float 32")
     return run, bs, ue, seq, t_sample_ns, t_publish_ns, dims, bits, step, gain_db, model
@@ -176,8 +178,6 @@ def _check(frame: Frame, limits: FrameLimits) -> None:
     for value in (frame.seq, frame.t_sample_ns, frame.t_publish_ns, frame.dims, frame.bits):
         if type(value) is not int or not 0 <= value < _INT64:
             raise FrameError("malformed", "seq, times, dims and bits must be integers in 0 ... 2^63 - 1")
-    if not isinstance(frame.step, float) or not isinstance(frame.gain_db, float):
-        raise FrameError("malformed", "step and gain must be floating-point numbers")
     if frame.t_publish_ns < frame.t_sample_ns:
         raise FrameError("malformed", "published before it was sampled")
     if not frame.dims or not frame.bits:
