@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
@@ -162,13 +162,13 @@ def normal(aspect: Aspect, target: str, tree: dict[str, tuple[FronthaulLaw, str 
 def changes(overlapping: list[Spell], without: Setting) -> Iterator[FaultEvent]:
     """The events of all spells of one aspect of one target."""
     now = without
-    to_begin = sorted(reversed(overlapping), key=lambda one: -one.start_ns)
+    to_begin = deque(sorted(overlapping, key=lambda one: one.start_ns))
     active: list[Spell] = []
     for t_ns in sorted({edge for one in overlapping for edge in (one.start_ns, one.stop_ns)}):
         if math.isinf(t_ns):
             return
-        while to_begin and to_begin[-1].start_ns <= t_ns:
-            active.append(to_begin.pop())
+        while to_begin and to_begin[0].start_ns <= t_ns:
+            active.append(to_begin.popleft())
         active = [one for one in active if one.stop_ns > t_ns]
         setting = active[-1].setting if active else without
         if setting != now:

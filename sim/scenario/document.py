@@ -40,14 +40,15 @@ class Document:
     keys: dict[Path, Place] = field(default_factory=dict)
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
-        """Where a value (or its key) stands; where its nearest existing parent stands if it is missing."""
-        if at_key and path in self.keys:
-            return self.keys[path]
+        """Where a value (or its key) stands; where its nearest parent's key stands if it is missing."""
         for length in range(len(path), -1, -1):
-            if path[:length] in self.values:
-                missing = length < len(path)
-                known = self.keys if missing and path[:length] in self.keys else self.values
-                return known[path[:length]]
+            known = path[:length]
+            if known not in self.values:
+                continue
+            value, key = self.values[known], self.keys.get(known)
+            if key and (at_key or length < len(path) or key.line != value.line):
+                return key
+            return value
         return Place(self.file, 1, 1)
 
     def error(self, path: Path, message: str, *, at_key: bool = False) -> ScenarioError:

@@ -78,6 +78,8 @@ def line_of(document: yaml.Document, details: dict[str, Any]) -> ScenarioError:
     at_key = bool(details["loc"]) and details["loc"][-1] == "[key]"
     if details["type"].startswith("union_tag"):
         path = (*path, "kind")
+    if details["type"] == "missing" and isinstance(path[-1], int):
+        return document.error(path[:-1], f"has {len(details['input'])} entries, needs more")
     return document.error(path, message_of(details), at_key=at_key)
 
 
@@ -115,6 +117,8 @@ def message_of(details: dict[str, Any]) -> str:
             return f"'{context['tag']}' is not a kind; {suggestion(context['tag'], allowed)}"
         case "union_tag_not_found":
             return "required, but missing"
+        case "string_pattern_mismatch" if "\\n" in context["pattern"]:
+            return "must be one line"
         case "string_pattern_mismatch":
             return f"'{value}' is not allowed: letters, digits, - and _ only, a letter first"
         case "int_type" | "int_parsing" | "int_from_float":
@@ -138,9 +142,9 @@ def message_of(details: dict[str, Any]) -> str:
         case "list_type" | "tuple_type":
             return f"must be a list, not {shown(value)}"
         case "too_short":
-            return f"needs at least {context['min_length']} entries, has {context['actual_length']}"
+            return f"needs at least {context['min_length']}, has {context['actual_length']}"
         case "too_long":
-            return f"takes at most {context['max_length']} entries, has {context['actual_length']}"
+            return f"takes at most {context['max_length']}, has {context['actual_length']}"
         case "string_too_short":
             return "must not be empty"
     return str(details["msg"])

@@ -127,10 +127,10 @@ class RandomWalkMotion(Part):
 class Samples(Part):
     """Columns of a recorded trajectory; plain numbers in the unit that the key names."""
 
-    t_s: list[float]
-    x_m: list[float]
-    y_m: list[float]
-    z_m: list[float]
+    t_s: list[float] = Field(description="times; the first is where the trajectory sets off")
+    x_m: list[float] = Field(description="x at each time")
+    y_m: list[float] = Field(description="y at each time")
+    z_m: list[float] = Field(description="height at each time")
 
     @model_validator(mode="after")
     def _fit(self) -> Samples:

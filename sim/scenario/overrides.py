@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from sim.scenario.document import Document, Path, Place, compose, construct
@@ -21,9 +22,16 @@ def apply_texts(document: Document, overrides: Sequence[str]) -> None:
         if not equals or not name.strip():
             raise ScenarioError(place.file, None, None, "", "expected key.path=value")
         path = path_of(name.strip(), place)
-        node = compose(value, place.file)
-        part = Document(place.file)
-        put(document, path, None if node is None else construct(node, part, path), place)
+        put(document, path, value_of(value, path, place), place)
+
+
+def value_of(text: str, path: Path, place: Place) -> Any:
+    """The value of a YAML text; raises ScenarioError."""
+    try:
+        node = compose(text, place.file)
+        return None if node is None else construct(node, Document(place.file), path)
+    except ScenarioError as error:
+        raise place.error(path, error.message) from error
 
 
 def apply_values(document: Document, changes: Mapping[str, Any]) -> None:
@@ -49,16 +57,16 @@ def put(document: Document, path: Path, value: Any, place: Place) -> None:
     """Set one value, making mappings on the way; raises ScenarioError."""
     parent = document.value
     taken: Path = ()
-    for step in path[:-1]:
+    for step, following in pairwise(path):
         key = index_in(parent, step, (*taken, step), place)
         taken = (*taken, key)
         child = parent[key] if isinstance(parent, list) else parent.get(key)
         if taken in SHORTHANDS and isinstance(child, str):
             child = {SHORTHANDS[taken]: child}
         if child is None:
-            child = {}
+            child = [] if isinstance(following, int) else {}
         if not isinstance(child, dict | list):
-            raise place.error(taken, f"is '{child}', so it has no key '{path[len(taken)]}'")
+            raise place.error(taken, f"is '{child}', so it has no key '{following}'")
         parent[key] = child
         parent = child
     last = index_in(parent, path[-1], path, place)
@@ -75,5 +83,6 @@ def index_in(parent: Any, step: str | int, path: Path, place: Place) -> Any:
     if not isinstance(parent, list):
         return str(step)
     if not str(step).isdigit() or int(step) >= len(parent):
-        raise place.error(path, f"the list has entries 0 to {len(parent) - 1}, not '{step}'")
+        entries = f"entries 0 to {len(parent) - 1}" if parent else "no entries"
+        raise place.error(path, f"the list has {entries}, so there is no '{step}'")
     return int(step)

@@ -31,7 +31,7 @@ else:
     DeploymentField = Annotated[
         DeploymentPart,
         AfterValidator(DeploymentPart.deployment),
-        PlainSerializer(written, when_used="json"),
+        PlainSerializer(written),
     ]
 
 WALL_CHECK_SPACING_M = 0.5

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Times = NDArray[np.floating[Any]]
 
 
 class Trajectory(Protocol):
@@ -21,11 +22,11 @@ class Trajectory(Protocol):
         """Time from the first to the last point, s."""
         ...
 
-    def position_in_world_m(self, t_s: Floats) -> Floats:
+    def position_in_world_m(self, t_s: Times) -> Floats:
         """Position at times ``[n]``: ``[n, 3]``, m."""
         ...
 
-    def velocity_in_world_mps(self, t_s: Floats) -> Floats:
+    def velocity_in_world_mps(self, t_s: Times) -> Floats:
         """Velocity at times ``[n]``: ``[n, 3]``, m/s; at a corner that of the leg that begins there."""
         ...
 
@@ -47,10 +48,10 @@ class Delayed:
         """Time at which the last point is reached, s."""
         return self.start_s + self.trajectory.duration_s
 
-    def position_in_world_m(self, t_s: Floats) -> Floats:
+    def position_in_world_m(self, t_s: Times) -> Floats:
         """Position at times ``[n]``: ``[n, 3]``, m."""
         return self.trajectory.position_in_world_m(np.asarray(t_s) - self.start_s)
 
-    def velocity_in_world_mps(self, t_s: Floats) -> Floats:
+    def velocity_in_world_mps(self, t_s: Times) -> Floats:
         """Velocity at times ``[n]``: ``[n, 3]``, m/s."""
         return self.trajectory.velocity_in_world_mps(np.asarray(t_s) - self.start_s)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sim.trajectory.path import Floats
+from sim.trajectory.path import Floats, Times
 
 
 class Polyline:
@@ -40,11 +40,11 @@ class Polyline:
         """Time from the first to the last point, s."""
         return float(self.t_s[-1])
 
-    def position_in_world_m(self, t_s: Floats) -> Floats:
+    def position_in_world_m(self, t_s: Times) -> Floats:
         """Position at times ``[n]``: ``[n, 3]``, m."""
         return np.stack([np.interp(t_s, self.t_s, self.points_m[:, axis]) for axis in range(3)], axis=-1)
 
-    def velocity_in_world_mps(self, t_s: Floats) -> Floats:
+    def velocity_in_world_mps(self, t_s: Times) -> Floats:
         """Velocity at times ``[n]``: ``[n, 3]``, m/s; at a corner that of the leg that begins there."""
         t = np.asarray(t_s, dtype=np.float64)
         leg = np.searchsorted(self.t_s, t, side="right") - 1

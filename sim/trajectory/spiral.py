@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.trajectory.path import Floats
+from sim.trajectory.path import Floats, Times
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Spiral:
         """Angle per time, rad/s."""
         return 2 * math.pi * self.turns / self.duration_s
 
-    def position_in_world_m(self, t_s: Floats) -> Floats:
+    def position_in_world_m(self, t_s: Times) -> Floats:
         """Position at times ``[n]``: ``[n, 3]``, m."""
         t = np.clip(np.asarray(t_s, dtype=np.float64), 0.0, self.duration_s)
         angle = self.start_angle_rad + self.angular_speed_radps * t
@@ -51,7 +51,7 @@ class Spiral:
             axis=-1,
         )
 
-    def velocity_in_world_mps(self, t_s: Floats) -> Floats:
+    def velocity_in_world_mps(self, t_s: Times) -> Floats:
         """Velocity at times ``[n]``: ``[n, 3]``, m/s."""
         t = np.asarray(t_s, dtype=np.float64)
         moving = (t >= 0.0) & (t < self.duration_s)

@@ -1,0 +1,60 @@
+"""The command line: `python -m sim COMMAND`. What a command needs is imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sim.cli.doctor import doctor
+from sim.cli.reference import reference
+from sim.cli.report import report
+from sim.cli.run import run
+from sim.cli.validate import validate
+
+USER_ERROR = 2
+
+
+class Commands(TyperGroup):
+    """Commands that show a user's mistake as one line on stderr and exit with 2, without a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not is_user_error(error):
+                raise
+            typer.echo(str(error), err=True)
+            raise typer.Exit(USER_ERROR) from error
+
+
+def is_user_error(error: Exception) -> bool:
+    """Whether the user can put it right. Packages below `sim` cannot import its base class of such errors."""
+    from sim.errors import UserError
+
+    return isinstance(error, UserError)
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
+)
+for command in (run, validate, report, doctor, reference):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app(prog_name="python -m sim")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
