@@ -104,7 +104,7 @@ class GeometryModel:
         return GeometryEmbedding(latent.astype(np.float32), float(10 * np.log10(power / noise_variance)))
 
     def fuse(
-        self, latents: Float32, gain_db: npt.NDArray[np.floating], present: npt.NDArray[np.bool_]
+        self, latents: Float32, gain_db: Float64, present: npt.NDArray[np.bool_]
     ) -> tuple[Float64, Float64]:
         """Mean of the positions that the present BSs sent.
 

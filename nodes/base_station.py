@@ -67,14 +67,20 @@ class BaseStation:
         self.run = run
         self.up = True
         """A BS that is down hears and counts nothing."""
-        self.payload = self._checked(
-            Payload(model.bits if bits is None else bits, model.dims if dims is None else dims), model
-        )
-        """What is sent unless the policy says otherwise; may be changed between snapshots."""
         self._model = model
         self._policy = policy
+        self.payload = Payload(model.bits if bits is None else bits, model.dims if dims is None else dims)
         self._step = float(model.steps[list(model.bs_ids).index(bs_id)])
         self._next_seq: dict[str, int] = {}
+
+    @property
+    def payload(self) -> Payload:
+        """What is sent unless the policy says otherwise; may be changed between snapshots."""
+        return self._payload
+
+    @payload.setter
+    def payload(self, payload: Payload) -> None:
+        self._payload = self._checked(payload)
 
     def snapshot(
         self,
@@ -131,11 +137,10 @@ class BaseStation:
         if self._policy is None:
             return self.payload
         payload = self._policy(heard)
-        return None if payload is None else self._checked(payload, self._model)
+        return None if payload is None else self._checked(payload)
 
-    @staticmethod
-    def _checked(payload: Payload, model: PositioningModel) -> Payload:
+    def _checked(self, payload: Payload) -> Payload:
         check_bits(payload.bits)
-        if not 1 <= payload.dims <= model.dims:
-            raise ValueError(f"dims must be from 1 to {model.dims}, not {payload.dims}")
+        if not 1 <= payload.dims <= self._model.dims:
+            raise ValueError(f"dims must be from 1 to {self._model.dims}, not {payload.dims}")
         return payload
