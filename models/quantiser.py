@@ -205,11 +205,13 @@ def unpack_many(payloads: Iterable[bytes], dims: int, bits: int) -> Indices:
     payloads = list(payloads)
     for payload in payloads:
         check_payload(payload, dims, bits)
-    as_bytes = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), size)
-    as_bits = np.unpackbits(as_bytes, axis=1)
-    wide = np.zeros((len(payloads), dims, 16), dtype=np.uint8)
-    wide[:, :, 16 - bits :] = as_bits[:, : dims * bits].reshape(len(payloads), dims, bits)
-    indices: Indices = np.packbits(wide, axis=2).view(">u2")[:, :, 0].astype(np.uint16)
+    as_bytes = np.zeros((len(payloads), size + 2), dtype=np.uint32)
+    as_bytes[:, :size] = np.frombuffer(b"".join(payloads), dtype=np.uint8).reshape(len(payloads), size)
+    # An index of up to 16 bits lies within the 24 bits from the byte in which it begins.
+    windows = as_bytes[:, :-2] << 16 | as_bytes[:, 1:-1] << 8 | as_bytes[:, 2:]
+    begin = np.arange(dims) * bits
+    behind = (24 - bits - begin % 8).astype(np.uint32)
+    indices: Indices = (windows[:, begin // 8] >> behind & ((1 << bits) - 1)).astype(np.uint16)
     return indices
 
 
