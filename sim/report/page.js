@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const run = JSON.parse(document.getElementById("run").textContent);
-  const SVG = "http://www.w3.org/2000/svg";
+  const SVG = document.querySelector("svg").namespaceURI;
   const controls = document.querySelector(".controls");
   const slider = controls.querySelector("input");
   const button = controls.querySelector("button");

@@ -31,6 +31,7 @@ FIX_M = slice(4, 7)
 TRACK_M = slice(7, 10)
 FIX_ERROR_M, TRACK_ERROR_M, RADIUS_90_M, HEIGHT_90_M, NUM_BS = range(10, 15)
 NUM_ROWS = 15
+ERRORS_M = [FIX_ERROR_M, TRACK_ERROR_M]
 
 _COVARIANCE = ("xx", "xy", "xz", "yy", "yz", "zz")
 _FIX_COLUMNS = [
@@ -279,7 +280,10 @@ def _points(batch: pa.RecordBatch) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def _keep_worst(view: UeView, points: Floats, missed: NDArray[np.bool_], duration_s: float) -> None:
-    """Take snapshots into the view; in each time bin the one with the largest error stays."""
+    """Take snapshots into the view; in each time bin the one with the largest error stays.
+
+    Of both errors the largest in the bin is kept, also when they are of different snapshots.
+    """
     num_bins = view.points.shape[1]
     bins = np.clip((points[T_S] * (num_bins / duration_s)).astype(np.int64), 0, num_bins - 1)
     view.missed += np.bincount(bins[missed], minlength=num_bins)
@@ -288,7 +292,11 @@ def _keep_worst(view: UeView, points: Floats, missed: NDArray[np.bool_], duratio
     last_of_bin = order[np.flatnonzero(np.diff(bins[order], append=-1))]
     chosen = bins[last_of_bin]
     worse = _severity(points[:, last_of_bin]) > _severity(view.points[:, chosen])
+    largest = view.points[ERRORS_M].copy()
     view.points[:, chosen[worse]] = points[:, last_of_bin[worse]]
+    for row, errors, before in zip(ERRORS_M, points[ERRORS_M], largest, strict=True):
+        np.fmax.at(before, bins, errors)
+        view.points[row] = before
 
 
 def _severity(points: Floats) -> Floats:
