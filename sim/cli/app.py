@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from sim.cli.doctor import doctor
 from sim.cli.reference import reference
+from sim.cli.replay import replay
 from sim.cli.report import report
 from sim.cli.run import run
 from sim.cli.validate import validate
@@ -45,7 +46,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, validate, report, doctor, reference):
+for command in (run, replay, report, validate, reference, doctor):
     app.command()(command)
 
 

@@ -14,15 +14,26 @@ def run(
     scenario: ScenarioFile,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write the run to.", show_default="runs/<scenario>")
+        Path | None, typer.Option(help="Folder to write to.", show_default="runs/<scenario>-<number>")
     ] = None,
 ) -> None:
-    """Run a scenario; print its summary and write its records and report to a folder."""
+    """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
 
     loaded = load_scenario(scenario, overrides or ())
+
+    from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
+    from sim.cli.progress import progress_of_run
+    from sim.report import write_report
     from sim.summary_text import print_summary
 
-    result = run_scenario(loaded, out=out or Path("runs") / loaded.name)
+    folder = out or next_run_folder(loaded)
+    try:
+        with progress_of_run(loaded.name, loaded.duration_ns) as progress:
+            result = run_scenario(loaded, out=folder, progress=progress)
+    except InvalidRunError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
     print_summary(result.summary)
+    typer.echo(f"report: {write_report(result.path)}")

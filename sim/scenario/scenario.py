@@ -43,12 +43,14 @@ class Clock(Part):
     """What the base stations know about time."""
 
     kind: Literal["synchronised", "ue_unknown"] = Field(
-        description="`synchronised`: no offset; `ue_unknown`: one random offset per UE and snapshot"
+        description="`synchronised`: no offsets; `ue_unknown`: one per UE and snapshot, common to all BSs"
     )
     ue_offset: Duration = Field(
-        default=100e-9, description="greatest offset of the UE's clock (uniform on both sides)"
+        default=100e-9, description="`ue_unknown`: greatest offset of the UE's clock (uniform on both sides)"
     )
-    bs_sync: Duration = Field(default=5e-9, description="rms error of the base stations' clocks")
+    bs_sync: Duration = Field(
+        default=5e-9, description="`ue_unknown`: rms error of the clocks of the base stations"
+    )
 
     @model_validator(mode="before")
     @classmethod

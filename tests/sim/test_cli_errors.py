@@ -1,0 +1,155 @@
+"""A user's mistake on the command line: one line on stderr, exit code 2, no traceback, nothing written."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sim.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+SPIRAL = ROOT / "scenarios" / "spiral.yaml"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SPIRAL, "spiral.yaml")
+
+
+def refused(*arguments: str) -> str:
+    """What the command says on stderr."""
+    before = sorted(Path().rglob("*"))
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert sorted(Path().rglob("*")) == before
+    return result.stderr
+
+
+def edited(old: str, new: str) -> str:
+    text = Path("spiral.yaml").read_text()
+    assert old in text
+    Path("edited.yaml").write_text(text.replace(old, new))
+    return "edited.yaml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "rate: 10 Hz",
+            "rat: 10 Hz",
+            (
+                "edited.yaml:17:5 ues.ue1.rat: unknown key; did you mean 'rate'? "
+                "allowed: trajectory, rate, start, stop"
+            ),
+        ),
+        (
+            "rate: 10 Hz",
+            "rate: 10 fps",
+            (
+                "edited.yaml:17:11 ues.ue1.rate: 'fps' is not a unit of frequency: write for example 10 Hz "
+                "(units: Hz, kHz, MHz, GHz)"
+            ),
+        ),
+        (
+            "capacity: 10 Mbit/s",
+            "capacity: -10 Mbit/s",
+            (
+                "edited.yaml:23:15 fronthaul.default.capacity: -10 Mbit/s is not allowed: "
+                "must be more than 0 bit/s"
+            ),
+        ),
+        (
+            "centre: [85 m, 105 m]",
+            "centre: [85 m, 115 m]",
+            "edited.yaml:9:5 ues.ue1.trajectory: goes through a wall at 0.60 s, (90.6, 117.2, 1.1) m",
+        ),
+        (
+            "transport: inproc",
+            "faults:\n  - {at: 1 s, kind: bs_down, bs: bs7}",
+            (
+                "edited.yaml:32:34 faults[0].bs: unknown base station 'bs7'; did you mean 'bs6'? "
+                "allowed: bs1, bs2, bs3, bs4, bs5, bs6"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_scenario(old: str, new: str, line: str) -> None:
+    assert refused("run", edited(old, new)) == line + "\n"
+
+
+def test_a_missing_scenario() -> None:
+    assert refused("run", "none.yaml") == "none.yaml: no such file\n"
+
+
+def test_a_missing_file_of_a_scenario() -> None:
+    wrong = "ues.ue1.trajectory={kind: csv, file: way.csv}"
+    assert refused("run", "spiral.yaml", wrong) == (
+        f"override {wrong} ues.ue1.trajectory.file: no such file: way.csv\n"
+    )
+
+
+def test_a_wrong_override() -> None:
+    assert refused("run", "spiral.yaml", "cu.deadline=0 ms") == (
+        "override cu.deadline=0 ms cu.deadline: 0 ms is not allowed: must be more than 0 s\n"
+    )
+
+
+def test_validate_tells_of_every_file() -> None:
+    Path("a.yaml").write_text("duration: 1 s\n")
+    result = CliRunner().invoke(app, ["validate", "a.yaml", "spiral.yaml", "b.yaml"])
+    assert result.exit_code == 2
+    assert result.stdout == "spiral.yaml: 30 s, 1 UE, 300 snapshots, 6 base stations, 0 faults\n"
+    assert result.stderr == "a.yaml:1:1 ues: required, but missing\nb.yaml: no such file\n"
+
+
+def test_validate_is_silent_about_nothing_else() -> None:
+    result = CliRunner().invoke(app, ["validate", "spiral.yaml"])
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["report", "replay"])
+def test_a_folder_that_is_no_run(command: str) -> None:
+    assert refused(command, "none") == "none: no such run folder\n"
+    Path("empty").mkdir()
+    assert refused(command, "empty") == "empty: not a run folder: versions.json is missing\n"
+
+
+def test_an_unknown_command_and_option() -> None:
+    assert "No such command 'runn'" in refused("runn")
+    assert "No such option: --oute" in refused("run", "spiral.yaml", "--oute", "x")
+
+
+def test_through_the_real_command_line() -> None:
+    wrong = subprocess.run(
+        [sys.executable, "-m", "sim", "run", str(Path("spiral.yaml").resolve()), "seed=one"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
+    assert wrong.stderr == "override seed=one seed: must be a whole number, not 'one'\n"
+
+
+def test_help_comes_without_importing_what_commands_need() -> None:
+    script = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from sim.cli.app import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "heavy = 'numpy pydantic ruamel torch sionna zmq pyarrow h5py onnxruntime'.split()\n"
+        "sys.exit(', '.join(name for name in heavy if name in sys.modules) or None)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
