@@ -27,7 +27,7 @@ class Centre:
     Args:
         scenario: says the policy and how UEs move.
         model: fuses.
-        run: identity of the run, in every frame.
+        run: identity of the run, in every frame; None takes any.
         agenda: the clock.
         ledger: of the frames.
         events: of the run.
@@ -38,7 +38,7 @@ class Centre:
         self,
         scenario: Scenario,
         model: PositioningModel,
-        run: str,
+        run: str | None,
         *,
         agenda: Agenda,
         ledger: FrameLedger,

@@ -98,31 +98,27 @@ class BusWriter:
         self._channels: dict[str, int] = {}
         self._unflushed_bytes = 0
 
-    def frame(
-        self,
-        topic: str,
-        parts: Sequence[bytes],
-        *,
-        t_sample_ns: int,
-        t_ns: int,
-        seq: int,
-        cause: str | None = None,
-    ) -> None:
-        """Record a frame that arrived, or one that was lost on the way and why.
+    def frame(self, topic: str, parts: Sequence[bytes], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
+        """Record a frame that arrived.
 
         Args:
-            topic: `emb/<bs>/<ue>/`; a lost frame is recorded under `lost/<bs>/<ue>/`.
+            topic: `emb/<bs>/<ue>/`.
             parts: header and payload as they were on the wire.
             t_sample_ns: when the UE was sampled.
-            t_ns: when the frame arrived or was lost.
+            t_ns: when the frame arrived.
             seq: the frame's sequence number.
-            cause: why it was lost.
         """
-        body: list[Any] = list(parts)
-        if cause is not None:
-            topic = "lost/" + topic.removeprefix("emb/")
-            body.append(cause)
-        self._add(topic, "frame", "msgpack", msgpack.packb(body), t_sample_ns, t_ns, seq)
+        self._add(topic, "frame", "msgpack", msgpack.packb(list(parts)), t_sample_ns, t_ns, seq)
+
+    def lost(
+        self, source: str, parts: Sequence[bytes], *, t_sample_ns: int, t_ns: int, seq: int, cause: str
+    ) -> None:
+        """Record a frame that did not arrive: `source` is `<bs>/<ue>/`, the rest as for `frame`.
+
+        `parts` is empty if its BS did not even publish it.
+        """
+        body = msgpack.packb([cause, *parts])
+        self._add(f"lost/{source}", "lost frame", "msgpack", body, t_sample_ns, t_ns, seq)
 
     def json(
         self, topic: str, schema: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int

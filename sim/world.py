@@ -5,7 +5,7 @@ asked, and nothing else. What it does with one snapshot reads from top to bottom
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -156,7 +156,7 @@ class World:
             )
             if frame is None:
                 cause = SILENT if station.up else BS_DOWN
-                self._drop((station.bs_id, snapshot.ue, snapshot.seq), t_sample_ns, cause)
+                self._withhold(station.bs_id, snapshot.ue, snapshot.seq, t_sample_ns, cause)
             else:
                 outbox.append(frame)
 
@@ -168,7 +168,7 @@ class World:
             if self._stations[frame.bs].up:
                 published.append((frame, encode_frame(frame)))
             else:
-                self._drop((frame.bs, frame.ue, frame.seq), now_ns, BS_DOWN)
+                self._withhold(frame.bs, frame.ue, frame.seq, frame.t_sample_ns, BS_DOWN)
         self._wire.to_law([(frame.bs, parts) for frame, parts in published])
         for frame, parts in published:
             self._offer(frame, parts, now_ns)
@@ -223,24 +223,25 @@ class World:
             f"fault/{fault.target}/", "fault", entry, t_sample_ns=fault.t_ns, t_ns=fault.t_ns, seq=0
         )
 
-    def _lose(self, fate: Fate) -> None:
-        packet, cause = fate.packet, fate.cause
-        assert cause is not None
-        parts = parts_of(packet)
-        self._recorder.bus.frame(
-            parts[0].decode(),
-            parts[1:],
-            t_sample_ns=packet.t_sample_ns,
-            t_ns=fate.t_ns,
-            seq=packet.seq,
-            cause=cause,
-        )
-        self._drop((packet.bs, packet.ue, packet.seq), fate.t_ns, cause)
+    def _withhold(self, bs: str, ue: str, seq: int, t_sample_ns: int, cause: str) -> None:
+        """A BS does not publish the frame that it owes."""
+        self._drop(bs, ue, seq, t_sample_ns, self._agenda.now_ns, cause, ())
 
-    def _drop(self, key: tuple[str, str, int], t_ns: int, cause: str) -> None:
-        self.ledger.drop(key, cause)
-        bs, ue, seq = key
+    def _lose(self, fate: Fate) -> None:
+        """The fronthaul law drops a frame."""
+        packet = fate.packet
+        assert fate.cause is not None
+        parts = parts_of(packet)[1:]
+        self._drop(packet.bs, packet.ue, packet.seq, packet.t_sample_ns, fate.t_ns, fate.cause, parts)
+
+    def _drop(
+        self, bs: str, ue: str, seq: int, t_sample_ns: int, t_ns: int, cause: str, parts: Sequence[bytes]
+    ) -> None:
+        self.ledger.drop((bs, ue, seq), cause)
         self.events.add(Event(t_ns, "drop", f"{bs}/{ue}#{seq}", cause))
+        self._recorder.bus.lost(
+            f"{bs}/{ue}/", parts, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq, cause=cause
+        )
 
     # Time and truth.
 

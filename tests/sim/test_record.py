@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pyarrow.parquet as pq
 import pytest
 
@@ -47,9 +48,7 @@ def recorded(path: Path, frames: int = 10) -> RunFolder:
     with recorder(path) as record:
         for seq in range(frames):
             record.tables["frames"].append(frame_row(seq))
-            record.bus.frame(
-                "emb/bs1/ue1/", [b"header", b"payload"], t_sample_ns=seq, t_ns=seq + 5, seq=seq, cause=None
-            )
+            record.bus.frame("emb/bs1/ue1/", [b"header", b"payload"], t_sample_ns=seq, t_ns=seq + 5, seq=seq)
         record.close()
         record.finish({"complete": True})
     return record.folder
@@ -78,10 +77,10 @@ def test_a_message_knows_sample_and_arrival(tmp_path: Path) -> None:
 
 def test_a_lost_frame_has_its_own_topic_and_cause(tmp_path: Path) -> None:
     with recorder(tmp_path / "run") as record:
-        record.bus.frame("emb/bs1/ue1/", [b"h", b"p"], t_sample_ns=0, t_ns=7, seq=0, cause="loss")
+        record.bus.lost("bs1/ue1/", [b"h", b"p"], t_sample_ns=0, t_ns=7, seq=0, cause="loss")
     message = next(record.folder.messages())
     assert message.topic == "lost/bs1/ue1/"
-    assert message.body.endswith(b"loss")
+    assert msgpack.unpackb(message.body) == ["loss", b"h", b"p"]
 
 
 def test_parts_are_flushed_and_become_row_groups(tmp_path: Path) -> None:

@@ -1,0 +1,282 @@
+"""Fuse and track a recording again, with the central unit's policy of the run or another one."""
+
+import json
+import shutil
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import pyarrow as pa
+import simpy
+
+from broker.bus import Arrival
+from broker.frame import Frame, FrameError, decode_frame, encode_frame, wire_bits
+from nodes import PositioningModel
+from sim.agenda import Agenda, Moment
+from sim.api import RunResult, model_of, temporary_folder
+from sim.centre import XYZ, Centre
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
+from sim.errors import UserError
+from sim.fingerprint import Event, Fingerprint
+from sim.fix_book import Snapshot
+from sim.frame_ledger import FrameLedger
+from sim.metrics import summarise
+from sim.record import Recorder, versions
+from sim.run_folder import TABLE_NAMES, BusMessage, RunFolder, RunFolderError
+from sim.scenario import Scenario, load_scenario
+from sim.wire import Parts
+
+KINDS = ("truth", "emb", "lost")
+"""Topics that a replay feeds on; what the central unit made of them it makes again."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayResult(RunResult):
+    """What a replay left behind.
+
+    Attributes:
+        same_fixes: whether fixes and tracks are those of the recording, bit by bit.
+    """
+
+    same_fixes: bool
+
+
+def replay(
+    run: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    *,
+    model: PositioningModel | None = None,
+    listener: Callable[[Event], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ReplayResult:
+    """Feed the central unit what it received in a run.
+
+    Args:
+        run: the folder of a run; of one that broke off, what it has is replayed.
+        overrides: `cu.KEY=VALUE` and `tracker.KEY=VALUE`.
+        out: folder to write to; None: one that lives as long as the result.
+        model: fuses instead of the scenario's model.
+        listener: called with each event, in order.
+        progress: called with the simulated time in ns, now and then.
+
+    Raises:
+        UserError: the recording is damaged, the weights are others, or an override concerns something else
+            than the central unit and the tracker.
+    """
+    started = time.perf_counter()
+    source = RunFolder.open(run)
+    scenario = with_overrides(source, overrides)
+    model = model_of(scenario) if model is None else model
+    recorded_with = source.versions().get("weights_digest")
+    if recorded_with != model.digest.hex():
+        raise UserError(f"{run}: recorded with weights {recorded_with}, here are {model.digest.hex()}")
+    summary = source.summary()
+    verify(source)
+    if out is not None and Path(out).resolve() == source.path.resolve():
+        raise UserError(f"{out}: is the recording itself; choose another folder for the replay")
+    folder = RunFolder.create(temporary_folder() if out is None else Path(out))
+    with Recorder(
+        folder,
+        scenario_yaml=scenario.to_yaml(),
+        versions=versions(model.digest.hex()),
+        headline={
+            "scenario": scenario.name,
+            "description": scenario.description,
+            "seed": scenario.seed,
+            "replay_of": str(summary.get("digest", source.path.name)),
+        },
+    ) as recorder:
+        replayed = Replay(source, scenario, model, recorder, listener)
+        complete = False
+        try:
+            replayed.run(progress)
+            complete = True
+        finally:
+            replayed.finish()
+            recorder.close()
+            figures = replayed.figures(folder, summary)
+            wall_time_s = time.perf_counter() - started
+            new = recorder.finish({"complete": complete, **figures, "wall_time_s": wall_time_s})
+    result = ReplayResult(folder, new, same_rows(source.batches("fixes"), folder.batches("fixes")))
+    if out is None:
+        weakref.finalize(result, shutil.rmtree, folder.path, ignore_errors=True)
+    return result
+
+
+class Replay:
+    """A recording in place of UEs, base stations and fronthaul.
+
+    Args:
+        source: the recording.
+        scenario: with the policy to apply.
+        model: fuses.
+        recorder: open; takes all that happens.
+        listener: called with each event, in order.
+    """
+
+    def __init__(
+        self,
+        source: RunFolder,
+        scenario: Scenario,
+        model: PositioningModel,
+        recorder: Recorder,
+        listener: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._scenario = scenario
+        self._recorder = recorder
+        self._agenda = Agenda()
+        self.events = Fingerprint(listener)
+        self.ledger = FrameLedger(recorder.tables["frames"].append)
+        self.centre = Centre(
+            scenario,
+            model,
+            None,
+            agenda=self._agenda,
+            ledger=self.ledger,
+            events=self.events,
+            recorder=recorder,
+        )
+        self._overhead_bytes = round(scenario.fronthaul.overhead)
+        self._end_ns = scenario.duration_ns
+
+    def run(self, progress: Callable[[int], None] | None = None) -> None:
+        """Let the recording happen again."""
+
+        def passes(t_ns: int) -> None:
+            self.events.advance(t_ns)
+            if progress is not None:
+                progress(t_ns)
+
+        sim_time_s = self._source.summary().get("sim_time_s")
+        if sim_time_s is not None:
+            self._end_ns = ns_from_s(sim_time_s)
+        self._agenda.process(self._feed())
+        self._agenda.run(self._end_ns, each=passes)
+
+    def finish(self) -> None:
+        """Close the books."""
+        self.ledger.finish()
+        self.events.finish()
+
+    def figures(self, folder: RunFolder, recorded: dict[str, Any]) -> dict[str, Any]:
+        """The summary of the replay; what it does not do again is taken over from the recording's."""
+        return {
+            "valid": not self.centre.errors,
+            "errors": self.centre.errors,
+            "fingerprint": self.events.fingerprint,
+            "digest": self.events.digest,
+            "events": self.events.count,
+            **summarise(folder, end_ns=self._end_ns, csi_bits=recorded.get("csi_bits", 0)),
+            "fixes_revised": self.centre.revisions,
+            "snapshots_open": self.centre.book.still_open,
+            **{key: recorded[key] for key in ("csi_bits", "links", "faults") if key in recorded},
+            "sim_time_s": self._end_ns / NANOSECONDS_PER_SECOND,
+        }
+
+    def _feed(self) -> Generator[simpy.Event, Any, None]:
+        """Message after message at the time it was recorded; frames that arrived together do so again."""
+        for (kind, t_ns), together in groupby(
+            self._messages(), key=lambda one: (one[0], one[1].t_arrival_ns)
+        ):
+            yield self._agenda.at(t_ns, Moment.ARRIVE if kind == "emb" else Moment.SAMPLE)
+            messages = [message for _, message in together]
+            try:
+                self._take(kind, messages)
+            except (FrameError, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+                raise RunFolderError(f"{self._source.bus_path}: damaged: {error}") from error
+
+    def _messages(self) -> Iterator[tuple[str, BusMessage]]:
+        for message in self._source.messages():
+            kind = message.topic.partition("/")[0]
+            if kind in KINDS:
+                yield kind, message
+
+    def _take(self, kind: str, messages: list[BusMessage]) -> None:
+        if kind == "emb":
+            self.centre.receive([self._arrival(message) for message in messages])
+        for message in messages:
+            if kind == "truth":
+                self._sample(message)
+            elif kind == "lost":
+                self._lose(message)
+
+    def _sample(self, message: BusMessage) -> None:
+        ue = message.topic.split("/")[1]
+        place = json.loads(message.body)["position_m"]
+        position_m = np.array([place[axis] for axis in XYZ])
+        for bs in self._scenario.bs_ids:
+            self.ledger.owe(bs, ue, message.sequence, message.t_sample_ns)
+        self.events.add(Event(message.t_sample_ns, "sample", f"{ue}#{message.sequence}"))
+        self.centre.expect(Snapshot(ue, message.sequence, message.t_sample_ns, position_m))
+
+    def _arrival(self, message: BusMessage) -> Arrival:
+        header, payload = msgpack.unpackb(message.body)
+        frame = self._published((message.topic.encode(), header, payload))
+        return Arrival(encode_frame(frame), message.t_arrival_ns)
+
+    def _lose(self, message: BusMessage) -> None:
+        cause, *parts = msgpack.unpackb(message.body)
+        source = message.topic.removeprefix("lost/")
+        bs, ue, _ = source.split("/")
+        if parts:
+            self._published((f"emb/{source}".encode(), parts[0], parts[1]))
+        self.ledger.drop((bs, ue, message.sequence), cause)
+        name = f"{bs}/{ue}#{message.sequence}"
+        self.events.add(Event(message.t_arrival_ns, "drop", name, cause))
+        self._recorder.bus.lost(
+            source,
+            parts,
+            t_sample_ns=message.t_sample_ns,
+            t_ns=message.t_arrival_ns,
+            seq=message.sequence,
+            cause=cause,
+        )
+
+    def _published(self, parts: Parts) -> Frame:
+        frame = decode_frame(parts)
+        self.ledger.publish(frame, wire_bits(parts, self._overhead_bytes))
+        return frame
+
+
+def with_overrides(source: RunFolder, overrides: Sequence[str]) -> Scenario:
+    """The scenario of a run with another central unit or tracker.
+
+    Raises:
+        UserError: an override is wrong, or changes what a replay cannot.
+    """
+    recorded = load_scenario(source.scenario_path)
+    changed = load_scenario(source.scenario_path, overrides)
+    if recorded.model_copy(update={"cu": changed.cu, "tracker": changed.tracker}) != changed:
+        raise UserError(f"a replay can change cu and tracker only, not {', '.join(overrides)}")
+    return changed
+
+
+def verify(source: RunFolder) -> None:
+    """Read a recording once, so that a damaged one is refused before anything is written.
+
+    Raises:
+        RunFolderError: a table or the bus recording is missing or damaged.
+    """
+    for name in TABLE_NAMES:
+        for _ in source.batches(name):
+            pass
+    for _ in source.messages():
+        pass
+
+
+def same_rows(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
+    """Whether two tables hold the same rows in the same order, however they are cut into batches."""
+    return all(left == right for left, right in zip_longest(_rows(one), _rows(other)))
+
+
+def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
+        yield from batch.to_pylist()

@@ -1,0 +1,131 @@
+"""A recording is fused and tracked again: the same with the same policy, otherwise with another one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.testing import GeometryModel
+from sim.errors import UserError
+from sim.fingerprint import Event
+from sim.replay import replay
+from sim.run_folder import RunFolderError
+from tests.sim.kit import QUIET, run_quietly, walking_from
+
+LOSSY: dict[str, Any] = {
+    "duration": "2 s",
+    "ues": {"ue1": walking_from(80), "ue2": walking_from(70, "7 Hz")},
+    "fronthaul": {
+        "default": {
+            "capacity": "1 Mbit/s",
+            "latency": "1 ms",
+            "jitter": {"kind": "exponential", "mean": "15 ms"},
+            "loss": {"kind": "bernoulli", "rate": "20 %"},
+        },
+        "shared": {"core": {"capacity": "500 kbit/s", "members": ["bs1", "bs2", "bs3"]}},
+    },
+    "faults": [{"at": "1 s", "kind": "bs_down", "bs": "bs3", "for": "300 ms"}],
+    "cu": {"deadline": "40 ms", "min_bs": 3, "processing": "5 ms"},
+}
+MODEL = GeometryModel()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "lossy"
+    run_quietly(LOSSY, out)
+    return out
+
+
+@pytest.mark.parametrize("late", ["drop", "retrodict"])
+def test_the_same_policy_gives_the_same_fixes(late: str, tmp_path: Path) -> None:
+    run = run_quietly(LOSSY | {"cu": LOSSY["cu"] | {"late": late}}, tmp_path / "run")
+    again = replay(tmp_path / "run", model=MODEL)
+    assert again.same_fixes
+    assert again.fixes.equals(run.fixes)
+    counts = run.summary["frames"]
+    assert counts["dropped"]["bs_down"] > 0
+    assert (counts["dropped"].get("late", 0) > 0) == (late == "drop")
+    for key, value in again.summary["frames"].items():
+        assert value == counts[key], key
+    for key in ("track_error_3d_mean_m", "fix_anees", "age_p99_s", "fixes", "fixes_missed", "payload_ratio"):
+        assert again.summary[key] == run.summary[key], key
+
+
+def test_events_of_the_central_unit_are_the_same(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    again: list[Event] = []
+    run_quietly(LOSSY, tmp_path / "run", listener=heard.append)
+    replay(tmp_path / "run", model=MODEL, listener=again.append)
+    absent = {"publish", "bs_down", "bs_up"}
+    assert again == [event for event in heard if event.kind not in absent]
+
+
+def test_a_longer_deadline_lets_late_frames_in(recording: Path) -> None:
+    before = replay(recording, model=MODEL).summary
+    after = replay(recording, ["cu.deadline=95 ms"], model=MODEL)
+    assert not after.same_fixes
+    assert after.summary["frames"]["dropped"].get("late", 0) < before["frames"]["dropped"]["late"]
+    assert after.summary["fixes_missed"] < before["fixes_missed"]
+    assert after.summary["latency_p99_s"] > before["latency_p99_s"]
+
+
+def test_more_base_stations_wanted_means_fewer_fixes(recording: Path) -> None:
+    strict = replay(recording, ["cu.min_bs=5"], model=MODEL).summary
+    assert strict["fixes"] < replay(recording, model=MODEL).summary["fixes"]
+
+
+def test_another_tracker_leaves_the_fixes(recording: Path) -> None:
+    one = replay(recording, model=MODEL)
+    other = replay(recording, ["tracker.acceleration=5 m/s2"], model=MODEL)
+    assert other.fixes.column("x_m").equals(one.fixes.column("x_m"))
+    assert not other.fixes.column("track_x_m").equals(one.fixes.column("track_x_m"))
+
+
+def test_a_replay_can_be_replayed(recording: Path, tmp_path: Path) -> None:
+    once = replay(recording, ["cu.min_bs=2"], tmp_path / "once", model=MODEL)
+    twice = replay(tmp_path / "once", model=MODEL)
+    assert twice.same_fixes
+    assert twice.digest == once.digest
+
+
+def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
+    def stop(t_ns: int) -> None:
+        if t_ns > 1_000_000_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly(LOSSY, tmp_path / "run", progress=stop)
+    assert replay(tmp_path / "run", model=MODEL).same_fixes
+
+
+def test_only_the_central_unit_can_be_changed(recording: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a replay can change cu and tracker only, not seed=2"):
+        replay(recording, ["seed=2"], tmp_path / "out", model=MODEL)
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_weights_are_refused(recording: Path) -> None:
+    with pytest.raises(UserError, match="recorded with weights"):
+        replay(recording, model=GeometryModel(name="other"))
+
+
+def test_a_recording_is_not_overwritten_by_its_replay(recording: Path) -> None:
+    with pytest.raises(UserError, match="is the recording itself"):
+        replay(recording, out=recording, model=MODEL)
+
+
+@pytest.mark.parametrize("name", ["bus.mcap", "fixes.parquet", "frames.parquet"])
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_damaged_recording_is_refused_before_anything_is_written(
+    name: str, damage: str, tmp_path: Path
+) -> None:
+    run_quietly(QUIET, tmp_path / "run")
+    path = tmp_path / "run" / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(RunFolderError, match="missing" if damage == "missing" else "damaged"):
+        replay(tmp_path / "run", out=tmp_path / "again", model=MODEL)
+    assert not (tmp_path / "again").exists()
