@@ -45,7 +45,7 @@ PACKAGES = (
 class TableWriter:
     """A table on disk that grows by whole Parquet files and becomes a single one when it is closed."""
 
-    def __init__(self, folder: RunFolder, name: TableName, rows_per_part: int = ROWS_PER_PART) -> None:
+    def __init__(self, folder: RunFolder, name: TableName, rows_per_part: int) -> None:
         self._schema = SCHEMAS[name]
         self._parts = folder.parts_path(name)
         self._path = folder.table_path(name)
@@ -189,7 +189,7 @@ class Recorder:
         write_json(self.folder.path / VERSIONS_FILE, self._versions)
         write_json(self.folder.path / SUMMARY_FILE, self._headline | {"complete": False, "closed": False})
         write_text(self.folder.path / SCENARIO_FILE, self._scenario_yaml)
-        self.tables = {name: TableWriter(self.folder, name) for name in TABLE_NAMES}
+        self.tables = {name: TableWriter(self.folder, name, ROWS_PER_PART) for name in TABLE_NAMES}
         self.bus = BusWriter(self.folder.bus_path)
         return self
 
