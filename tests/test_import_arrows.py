@@ -23,12 +23,15 @@ HEAVY = {"torch", "sionna", "drjit", "mitsuba", "ray", "scipy", "pandas", "matpl
 RUNTIME = ("runtime", "quantiser", "testing")
 """The modules of `models` that run without the training stack."""
 DISTRIBUTIONS = {
+    "annotated_types": "pydantic",
     "array_api_compat": "array-api-compat",
+    "drjit": "sionna",
+    "mitsuba": "sionna",
     "pydantic_core": "pydantic",
     "ruamel": "ruamel.yaml",
     "zmq": "pyzmq",
 }
-"""Where the name of a package on the index differs from the name that is imported."""
+"""Which dependency brings a package, where the names differ."""
 
 
 def modules_of(package: str) -> Iterator[tuple[str, Path]]:
@@ -133,7 +136,6 @@ def test_sources_import_what_the_project_declares_and_nothing_more(package: str)
     extras = project["optional-dependencies"]
     core = {name_of(line) for line in project["dependencies"]}
     every = core | {name_of(line) for name in ("train", "rt", "cluster") for line in extras[name]}
-    every |= {"drjit", "mitsuba"}  # come with sionna
     for module in MODULES:
         if module.split(".")[0] == package:
             allowed = every if package == "models" else core
