@@ -102,6 +102,7 @@ class Forwarder:
     """The middle: binds both ends. What its owner receives upstream she forwards downstream, when she likes.
 
     upstream, downstream: endpoints to bind; a port `*` is chosen by the system, the attributes name it.
+    Raises OSError when an endpoint cannot be bound.
     """
 
     def __init__(
@@ -113,8 +114,12 @@ class Forwarder:
     ) -> None:
         self._from_publishers = _configured(context.socket(zmq.XSUB))
         self._to_subscribers = _publishing_socket(context)
-        self.upstream = _bind(self._from_publishers, upstream)
-        self.downstream = _bind(self._to_subscribers, downstream)
+        try:
+            self.upstream = _bind(self._from_publishers, upstream)
+            self.downstream = _bind(self._to_subscribers, downstream)
+        except OSError:
+            self.close(0)
+            raise
         self._subscriptions = _Subscriptions(self._to_subscribers, (self._from_publishers,))
         self._forwarded: dict[bytes, int] = {}
         for prefix in prefixes:
@@ -215,8 +220,12 @@ class Bus:
         self._owns_context = context is None
         self.context = zmq.Context() if context is None else context
         self._folder = TemporaryDirectory(prefix="fronthaul-") if transport == "ipc" else None
-        self.forwarder = Forwarder(self.context, *_endpoints(transport, self._folder))
         self._ends: list[Publisher | Subscriber] = []
+        try:
+            self.forwarder = Forwarder(self.context, *_endpoints(transport, self._folder))
+        except OSError:
+            self._end()
+            raise
 
     def publisher(self) -> Publisher:
         """Give a new publisher, connected upstream."""
@@ -235,10 +244,7 @@ class Bus:
         for end in self._ends:
             end.close(linger_ms)
         self.forwarder.close(linger_ms)
-        if self._owns_context:
-            self.context.term()
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -250,6 +256,12 @@ class Bus:
         traceback: TracebackType | None,
     ) -> None:
         self.close(LINGER_MS if kind is None else 0)
+
+    def _end(self) -> None:
+        if self._owns_context:
+            self.context.term()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 def _endpoints(transport: Transport, folder: TemporaryDirectory[str] | None) -> tuple[str, str]:
@@ -275,7 +287,10 @@ def _publishing_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[by
 
 
 def _bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
-    socket.bind(endpoint)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise OSError(error.errno, f"cannot bind {endpoint}: {error.strerror}") from None
     bound = socket.getsockopt(zmq.LAST_ENDPOINT)
     assert isinstance(bound, bytes)
     return bound.rstrip(b"\0").decode()
