@@ -29,13 +29,12 @@ def track_error_and_nees(fading_s: float, believed_s: float) -> tuple[float, flo
     for step in range(NUM_FIXES):
         t_ns = round(step * INTERVAL_S * 1e9)
         tracker.update(ues, [t_ns] * NUM_UE, position + error, believed)
-        if step >= NUM_FIXES // 2 and step % 5 == 0:
-            for ue, true_m in zip(ues, position, strict=True):
-                track = tracker.track(ue)
-                assert track is not None
-                off = track.position_m - true_m
-                errors_m.append(np.linalg.norm(off))
-                nees.append(off @ np.linalg.solve(track.covariance[:3, :3], off))
+        if step >= NUM_FIXES // 2 and step % 10 == 0:
+            tracks = [track for ue in ues if (track := tracker.track(ue)) is not None]
+            off_m = np.array([track.position_m for track in tracks]) - position
+            claimed = np.array([track.covariance[:3, :3] for track in tracks])
+            errors_m.append(np.linalg.norm(off_m, axis=1).mean())
+            nees.append((off_m * np.linalg.solve(claimed, off_m[:, :, None])[:, :, 0]).sum(axis=1).mean())
         change = random.normal(0, math.sqrt(INTERVAL_S), (NUM_UE, 3))
         jitter = random.normal(0, math.sqrt(INTERVAL_S**3 / 12), (NUM_UE, 3))
         position = position + INTERVAL_S * velocity + INTERVAL_S / 2 * change + jitter

@@ -38,6 +38,7 @@ def pack_bit_by_bit(indices: npt.NDArray[np.uint16], bits: int) -> bytes:
 
 
 @given(indices_of_some_width())
+@settings(deadline=None)
 def test_unpack_undoes_pack(case: tuple[npt.NDArray[np.uint16], int]) -> None:
     indices, bits = case
     payload = pack(indices, bits)
@@ -46,6 +47,7 @@ def test_unpack_undoes_pack(case: tuple[npt.NDArray[np.uint16], int]) -> None:
 
 
 @given(indices_of_some_width())
+@settings(deadline=None)
 def test_pack_agrees_with_writing_bit_by_bit(case: tuple[npt.NDArray[np.uint16], int]) -> None:
     indices, bits = case
     assert pack(indices, bits) == pack_bit_by_bit(indices, bits)
@@ -84,6 +86,7 @@ def test_bits_out_of_range_are_refused(bits: int) -> None:
 
 
 @given(BITS, st.floats(1e-3, 1e3), st.lists(st.floats(-1, 1), min_size=1, max_size=20))
+@settings(deadline=None)
 def test_error_is_at_most_half_a_step_inside_the_range(bits: int, step: float, shares: list[float]) -> None:
     latent = np.array(shares) * quantiser_range(bits, step)
     error = dequantise(quantise(latent, bits, step), bits, step) - latent
@@ -91,6 +94,7 @@ def test_error_is_at_most_half_a_step_inside_the_range(bits: int, step: float, s
 
 
 @given(BITS, st.floats(1e-3, 1e3), st.floats(1.0, 1e6) | st.just(math.inf), st.sampled_from([-1.0, 1.0]))
+@settings(deadline=None)
 def test_outside_the_range_the_outermost_level_is_sent(
     bits: int, step: float, times: float, sign: float
 ) -> None:
@@ -100,7 +104,7 @@ def test_outside_the_range_the_outermost_level_is_sent(
 
 
 @given(BITS, st.floats(-8, 8), st.floats(1e-2, 10))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_levels_are_those_of_equation_19(bits: int, y: float, step: float) -> None:
     limit = (2**bits - 1) * step / 2
     if y > limit:

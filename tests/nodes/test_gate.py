@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.gate import chi_square_3_cdf, chi_square_3_quantile
@@ -17,6 +17,7 @@ def test_quantiles_are_those_of_printed_tables(probability: float, quantile: flo
 
 
 @given(st.floats(1e-6, 1 - 1e-9))
+@settings(deadline=None)
 def test_quantile_undoes_the_distribution(probability: float) -> None:
     assert chi_square_3_cdf(chi_square_3_quantile(probability)) == pytest.approx(probability, rel=1e-6)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes import kalman
@@ -63,6 +63,7 @@ def test_two_predictions_are_one_over_the_whole_time() -> None:
 
 
 @given(st.integers(0, 2**32), st.floats(-6, 6), st.floats(-6, 6), st.floats(0, 1e3))
+@settings(deadline=None)
 def test_covariance_stays_symmetric_positive_definite(
     seed: int, log_spread: float, log_fix: float, dt_s: float
 ) -> None:

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.sequence import Place, SequenceMonitor
@@ -41,6 +41,7 @@ def test_a_number_far_ahead_neither_fills_memory_nor_blocks_the_stream() -> None
 
 
 @given(st.permutations(range(12)))
+@settings(deadline=None)
 def test_each_frame_is_taken_once_in_any_order(order: list[int]) -> None:
     """What a fronthaul may do to an honest stream: any order, each frame once, then all once more."""
     monitor = SequenceMonitor()
