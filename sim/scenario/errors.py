@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from sim.errors import UserError
 
 PROBLEM = "scenario_problem"
+LONGEST_QUOTE = 60
 
 
 class ScenarioError(UserError):
@@ -25,7 +26,8 @@ class ScenarioError(UserError):
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
-        return f"{where} {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+        place = f"{where} {self.key}" if self.key else where
+        return " ".join(f"{place}: {self.message}".splitlines())
 
 
 def problem(message: str, path: tuple[str | int, ...] = (), *, at_key: bool = False) -> PydanticCustomError:
@@ -40,5 +42,11 @@ def suggestion(word: str, allowed: Iterable[str]) -> str:
     """``did you mean 'rate'? `` when an allowed word is close, else nothing; then all allowed words."""
     words = [str(candidate) for candidate in allowed]
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    hint = f"did you mean '{close[0]}'? " if close else ""
+    hint = f"did you mean {quoted(close[0])}? " if close else ""
     return f"{hint}allowed: {', '.join(words)}" if words else "nothing is allowed here"
+
+
+def quoted(text: object) -> str:
+    """A wrong word in quotes, cut if it is long."""
+    word = str(text)
+    return f"'{word}'" if len(word) <= LONGEST_QUOTE else f"'{word[:LONGEST_QUOTE]}…'"

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from broker import law as broker_law
 from sim.clock import ns_from_s
-from sim.scenario.errors import problem, suggestion
+from sim.scenario.errors import problem, quoted, suggestion
 from sim.scenario.part import Id, Part
 from sim.scenario.units import (
     Capacity,
@@ -252,7 +252,8 @@ class FronthaulPart(Part):
                 if member in parents:
                     other = parents[member]
                     raise problem(
-                        f"'{member}' is already a member of '{other}'", ("shared", name, "members", index)
+                        f"{quoted(member)} is already a member of {quoted(other)}",
+                        ("shared", name, "members", index),
                     )
                 parents[member] = name
         return parents
@@ -262,16 +263,16 @@ class FronthaulPart(Part):
         for bs in self.links:
             if bs not in bs_ids:
                 raise problem(
-                    f"unknown base station '{bs}'; {suggestion(bs, bs_ids)}", ("links", bs), at_key=True
+                    f"unknown base station {quoted(bs)}; {suggestion(bs, bs_ids)}", ("links", bs), at_key=True
                 )
         for name, segment in self.shared.items():
             if name in bs_ids:
-                raise problem(f"'{name}' is a base station already", ("shared", name), at_key=True)
+                raise problem(f"{quoted(name)} is a base station already", ("shared", name), at_key=True)
             known = [other for other in (*bs_ids, *self.shared) if other != name]
             for index, member in enumerate(segment.members):
                 if member not in known:
                     raise problem(
-                        f"unknown member '{member}'; {suggestion(member, known)}",
+                        f"unknown member {quoted(member)}; {suggestion(member, known)}",
                         ("shared", name, "members", index),
                     )
         return self.model_copy(update={"links": {bs: self.law_of(bs) for bs in bs_ids}})

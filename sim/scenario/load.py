@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from sim.scenario import document as yaml
-from sim.scenario.errors import PROBLEM, ScenarioError, suggestion
+from sim.scenario.errors import PROBLEM, ScenarioError, quoted, suggestion
 from sim.scenario.overrides import apply_texts, apply_values
 from sim.scenario.scenario import Scenario
 
@@ -111,7 +111,7 @@ def message_of(details: dict[str, Any]) -> str:
             return "required, but missing"
         case "literal_error":
             allowed = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
-            return f"'{value}' is not allowed; {suggestion(str(value), allowed)}"
+            return f"{quoted(value)} is not allowed; {suggestion(str(value), allowed)}"
         case "union_tag_invalid":
             allowed = [word.strip("'") for word in context["expected_tags"].split(", ")]
             return f"'{context['tag']}' is not a kind; {suggestion(context['tag'], allowed)}"
@@ -120,7 +120,7 @@ def message_of(details: dict[str, Any]) -> str:
         case "string_pattern_mismatch" if "\\n" in context["pattern"]:
             return "must be one line"
         case "string_pattern_mismatch":
-            return f"'{value}' is not allowed: letters, digits, - and _ only, a letter first"
+            return f"{quoted(value)} is not allowed: letters, digits, - and _ only, a letter first"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"must be a whole number, not {shown(value)}"
         case "float_type" | "float_parsing":
@@ -160,4 +160,4 @@ def shown(value: Any) -> str:
         return "a list"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    return quoted(value) if isinstance(value, str) else str(value)

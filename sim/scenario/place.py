@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from sim.deployment import PRESETS, Area, Deployment, Radio, Site
-from sim.scenario.errors import problem, suggestion
+from sim.scenario.errors import problem, quoted, suggestion
 from sim.scenario.part import Count, Id, Part
 from sim.scenario.units import Length, Level, Point, PositiveDuration, PositiveFrequency, Power
 
@@ -74,7 +74,7 @@ class DeploymentPart(Part):
         name = given["preset"]
         if name not in PRESETS:
             place = () if isinstance(value, str) else ("preset",)
-            raise problem(f"unknown deployment '{name}'; {suggestion(str(name), PRESETS)}", place)
+            raise problem(f"unknown deployment {quoted(name)}; {suggestion(str(name), PRESETS)}", place)
         return merged(written(PRESETS[name]), given)
 
     def deployment(self) -> Deployment:

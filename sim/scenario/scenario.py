@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PrivateAttr, model_
 from sim.city import HeightMap
 from sim.clock import ns_from_s
 from sim.deployment import MUNICH6, Deployment
-from sim.scenario.errors import problem, suggestion
+from sim.scenario.errors import problem, quoted, suggestion
 from sim.scenario.fault import ANY, AnyFault, OfBs, OfLink, RandomFaults
 from sim.scenario.fronthaul import FronthaulPart
 from sim.scenario.motion import Motion, Surroundings
@@ -36,7 +36,9 @@ else:
 
 WALL_CHECK_SPACING_M = 0.5
 AREA_MARGIN_M = 0.5
-MOST_SAMPLES = 10_000_000
+MOST_POSITIONS_CHECKED = 1_000_000
+MOST_SAMPLES = 1_000_000
+MOST_FAULTS = 100_000
 
 
 class Clock(Part):
@@ -262,7 +264,9 @@ class Scenario(Part):
 
     def _check_bs(self, bs: str, path: tuple[str | int, ...], *, at_key: bool = False) -> None:
         if bs not in self.bs_ids:
-            raise problem(f"unknown base station '{bs}'; {suggestion(bs, self.bs_ids)}", path, at_key=at_key)
+            raise problem(
+                f"unknown base station {quoted(bs)}; {suggestion(bs, self.bs_ids)}", path, at_key=at_key
+            )
 
     def _check_faults(self) -> None:
         links = (*self.bs_ids, *self.fronthaul.shared)
@@ -271,6 +275,8 @@ class Scenario(Part):
             fault = entry.random if isinstance(entry, RandomFaults) else entry
             if isinstance(entry, RandomFaults):
                 path = (*path, "random")
+                if self.duration / entry.random.every > MOST_FAULTS:
+                    raise problem(f"more than {MOST_FAULTS} faults", (*path, "every"))
                 if fault.target == ANY:
                     continue
             elif entry.at >= self.duration:
@@ -279,7 +285,7 @@ class Scenario(Part):
                 self._check_bs(fault.bs, (*path, "bs"))
             if isinstance(fault, OfLink) and fault.link not in links:
                 raise problem(
-                    f"unknown link '{fault.link}'; {suggestion(fault.link, links)}", (*path, "link")
+                    f"unknown link {quoted(fault.link)}; {suggestion(fault.link, links)}", (*path, "link")
                 )
 
     def _check_samples(self, ue: str) -> None:
@@ -334,7 +340,8 @@ def check_area(
 def with_times_between(t_s: NDArray[np.float64], position_m: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sample times and more between them where the samples lie far apart."""
     gaps = np.linalg.norm(np.diff(position_m, axis=0), axis=1)
-    parts = np.minimum(np.ceil(gaps / WALL_CHECK_SPACING_M), 1000).astype(int)
+    spacing = max(WALL_CHECK_SPACING_M, gaps.sum() / MOST_POSITIONS_CHECKED)
+    parts = np.ceil(gaps / spacing).astype(int)
     between = [
         np.linspace(t_s[i], t_s[i + 1], parts[i], endpoint=False)[1:] for i in np.flatnonzero(parts > 1)
     ]

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from sim.scenario.errors import problem
+from sim.scenario.errors import problem, quoted
 
 NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*?)\s*")
 
@@ -153,13 +153,13 @@ def parse(value: object, dimension: Dimension) -> float:
         raise problem(f"{value} has no unit: {advice}")
     match = NUMBER_AND_UNIT.fullmatch(value)
     if not match:
-        raise problem(f"'{value}' is not a {dimension.name}: {advice}")
+        raise problem(f"{quoted(value)} is not a {dimension.name}: {advice}")
     number, unit = match.groups()
     if not unit:
         raise problem(f"{number} has no unit: {advice}")
     size = dimension.size_of(unit)
     if size is None:
-        raise problem(f"'{unit}' is not a unit of {dimension.name}: {advice}")
+        raise problem(f"{quoted(unit)} is not a unit of {dimension.name}: {advice}")
     return in_si(number, size)
 
 

@@ -14,6 +14,7 @@ from sim.trajectory.polyline import Polyline, at_constant_speed
 
 SPACING_M = 0.5
 TRIES = 200
+MOST_LEGS = 100_000
 CLOSE_M = 1e-6
 DECIMALS = 3  # of corners, in m: machines differ in the last bit of a cosine
 
@@ -46,8 +47,10 @@ class RandomWalk:
         """One walk.
 
         Raises:
-            NoWayError: The start lies outside or in a building, or the walk is walled in.
+            NoWayError: The start lies outside or in a building, the walk is walled in, or it has no end.
         """
+        if self.speed_mps * self.duration_s > MOST_LEGS * max(self.leg_m, SPACING_M):
+            raise NoWayError(f"more than {MOST_LEGS} legs in {self.duration_s:g} s")
         ground = Ground(area, city, self.height_m)
         here = self._first_point(random, ground)
         heading = random.uniform(-math.pi, math.pi)

@@ -97,6 +97,16 @@ CASES = {
         MINIMAL + "faults:\n  - {random: {kind: bs_down, bs: none, every: 1 s, for: 1 s}}\n",
         f"s.yaml:7:34 faults[0].random.bs: unknown base station 'none'; allowed: {BSS}",
     ),
+    "random faults without end": (
+        MINIMAL + "faults:\n  - {random: {kind: bs_down, bs: bs1, every: 1 us, for: 1 us}}\n",
+        "s.yaml:7:46 faults[0].random.every: more than 100000 faults",
+    ),
+    "walk without end": (
+        changed(LINE, "{kind: random_walk, height: 1.5 m, speed: 1000 km/h, leg: 1 mm}").replace(
+            "10 s", "10 min"
+        ),
+        "s.yaml:4:17 ues.ue1.trajectory: more than 100000 legs in 600 s",
+    ),
     "a fault after the end": (
         MINIMAL + "faults:\n  - {at: 11 s, kind: bs_down, bs: bs1}\n",
         "s.yaml:7:10 faults[0].at: begins at 11 s, the run ends at 10 s",
@@ -173,7 +183,7 @@ CASES = {
     ),
     "UE with far too many snapshots": (
         changed("10 Hz", "10 GHz"),
-        "s.yaml:5:11 ues.ue1.rate: more than 10000000 snapshots",
+        "s.yaml:5:11 ues.ue1.rate: more than 1000000 snapshots",
     ),
     "speed and duration": (
         changed("speed: 1 m/s", "speed: 1 m/s, duration: 5 s"),
