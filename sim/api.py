@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from nodes import PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
+from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.metrics import summarise
 from sim.record import Recorder, versions
@@ -178,10 +179,20 @@ def figures(world: World, folder: RunFolder, complete: bool, wall_time_s: float)
 
 
 def model_of(scenario: Scenario) -> PositioningModel:
-    """The scenario's model; raises UserError."""
-    from models.runtime import load_model
+    """The scenario's model; a path is looked for beside the scenario first.
 
-    return load_model(scenario.model.name)
+    Raises:
+        UserError: there is none of this name, or its weights are damaged.
+    """
+    from models.runtime import ModelError, load_model
+
+    name: str | Path = scenario.model.name
+    if scenario.folder is not None and (scenario.folder / name / "model.json").is_file():
+        name = scenario.folder / name
+    try:
+        return load_model(name)
+    except ModelError as error:
+        raise UserError(str(error)) from error
 
 
 def channel_of(scenario: Scenario) -> Channel:

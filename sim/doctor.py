@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 State = Literal["ok", "absent", "broken"]
 
@@ -25,6 +25,7 @@ USED_FOR = {
     "rt": "tracing other trajectories, sites or scenes",
     "cluster": "studies over several machines",
 }
+MARKS = {"ok": ("ok", "green"), "absent": ("–", "yellow"), "broken": ("broken", "bold red")}
 BROKER_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
@@ -55,21 +56,17 @@ def examine() -> Iterator[Finding]:
 def report(console: Console | None = None) -> bool:
     """Print all findings; says whether the main job (running shipped scenarios) works here."""
     console = console or Console()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("", "looked for", "found", "to fix"):
-        table.add_column(title, overflow="fold")
-    findings = list(examine())
-    marks = {"ok": "[green]ok[/]", "absent": "[yellow]–[/]", "broken": "[red]broken[/]"}
-    for finding in findings:
-        table.add_row(marks[finding.state], finding.name, finding.found, finding.fix)
-    console.print(table)
-    works = all(finding.state != "broken" for finding in findings)
-    verdict = (
-        "Shipped scenarios run here."
-        if works
-        else "Shipped scenarios cannot run here: see the lines marked broken."
+    works = True
+    for finding in examine():
+        works = works and finding.state != "broken"
+        mark, style = MARKS[finding.state]
+        line = Text.assemble((f"{mark:7}", style), f"{finding.name:14}", finding.found)
+        console.print(line, soft_wrap=True)
+        if finding.fix:
+            console.print(Text(f"{'':7}{'to fix:':14}{finding.fix}"), soft_wrap=True)
+    console.print(
+        "Shipped scenarios run here." if works else "Shipped scenarios cannot run here: see what is broken."
     )
-    console.print(verdict)
     return works
 
 
@@ -91,16 +88,16 @@ def core() -> Finding:
 
 def weights() -> Finding:
     """The shipped weights."""
-    from models.runtime import available_models, load_model
+    from models.runtime import WEIGHTS, ModelError, load_model
 
-    names = available_models()
+    names = sorted(path.name for path in WEIGHTS.iterdir() if path.is_dir()) if WEIGHTS.is_dir() else []
     if not names:
-        return Finding("weights", "broken", "none", "git checkout -- models/weights")
+        return Finding("weights", "broken", f"none in {WEIGHTS}", "git checkout -- models/weights")
     for name in names:
         try:
             load_model(name)
-        except Exception as error:  # whatever is wrong with weights, this command says it
-            return Finding("weights", "broken", f"{name}: {error}", "git checkout -- models/weights")
+        except ModelError as error:
+            return Finding("weights", "broken", str(error), "git checkout -- models/weights")
     return Finding("weights", "ok", ", ".join(names))
 
 
