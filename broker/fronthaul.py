@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from broker.counts import Counts
 from broker.law import Capacity, FronthaulLaw, Loss
-from broker.link import UNCHANGED, FronthaulLink, Unchanged
+from broker.link import NEVER, UNCHANGED, FronthaulLink, Unchanged
 from broker.packet import Fate, Packet, in_order
 
 
@@ -40,6 +40,7 @@ class Fronthaul:
             self._segments[name].parent = None if parent is None else self._segment(parent)
         outermost_first = sorted(tree, key=lambda name: (-_depth(tree, name), name))
         self._outermost_first = [self._segments[name] for name in outermost_first]
+        self._links = [segment.link for segment in self._outermost_first]
         self._first_of_bs = {bs: self._segment(segment) for bs, segment in attach.items()}
         self._now_ns = 0
         self._fates: list[Fate] = []
@@ -78,12 +79,10 @@ class Fronthaul:
 
         It is a lower bound: `advance` at this time may return nothing, and then gives a later one.
         """
-        soonest = min((fate.t_ns for fate in self._fates), default=None)
-        for segment in self._outermost_first:
-            t_ns = segment.link.next_event_ns()
-            if t_ns is not None and (soonest is None or t_ns < soonest):
-                soonest = t_ns
-        return soonest
+        if self._fates:
+            return min(fate.t_ns for fate in self._fates)
+        due_ns = min([link.due_ns for link in self._links], default=NEVER)
+        return None if due_ns == NEVER else due_ns
 
     def change(
         self,
@@ -105,28 +104,28 @@ class Fronthaul:
 
     def link(self, segment: str) -> FronthaulLink:
         """Give a segment's link, to look at."""
-        return self._segment(segment).link
+        link = self._segment(segment).link
+        link.catch_up(self._now_ns)
+        return link
 
     @property
     def segments(self) -> tuple[str, ...]:
         """The names of the segments, those furthest from the central unit first."""
-        return tuple(segment.link.name for segment in self._outermost_first)
+        return tuple(link.name for link in self._links)
 
     def link_counts(self) -> dict[str, Counts]:
-        """Count the frames of each segment, as far as the fronthaul has been advanced."""
-        return {segment.link.name: segment.link.counts() for segment in self._outermost_first}
+        """Count the frames of each segment."""
+        return {link.name: link.counts() for link in self._links}
 
     def counts(self) -> Counts:
         """Count the frames of the whole fronthaul; each frame once, however many segments it crosses."""
-        in_flight = sum(
-            segment.link.counts().in_flight + segment.link.unclaimed for segment in self._outermost_first
-        )
+        in_flight = sum(link.counts().in_flight + link.unclaimed for link in self._links)
         dropped = dict(sorted(self._dropped.items()))
         return Counts(self._sent, self._delivered, in_flight, dropped, self._sent_bits, self._delivered_bits)
 
     def utilisation(self) -> dict[str, float]:
         """Give, for each segment, the fraction of the time so far in which it was sending."""
-        return {segment.link.name: segment.link.utilisation() for segment in self._outermost_first}
+        return {name: self.link(name).utilisation() for name in self.segments}
 
     def _segment(self, name: str) -> _Segment:
         if name not in self._segments:
@@ -145,6 +144,8 @@ class Fronthaul:
                     for drop in link.offer(fate.packet, fate.t_ns, fate.queued_ns):
                         self._settle(drop)
                 segment.arriving.clear()
+            if link.due_ns > t_ns:
+                continue
             for fate in link.advance(t_ns):
                 if fate.cause is None and segment.parent is not None:
                     segment.parent.arriving.append(fate)

@@ -34,7 +34,7 @@ class Unchanged(Enum):
 
 
 UNCHANGED = Unchanged.UNCHANGED
-_NEVER = 1 << 63
+NEVER = 1 << 63
 _GAPS_AT_ONCE = 512
 
 
@@ -47,13 +47,15 @@ class FronthaulLink:
     def __init__(self, name: str, law: FronthaulLaw, seed: int) -> None:
         self.name = name
         self.law = law
+        self.due_ns = NEVER
+        """No fate comes before this time: until then `advance` may be left out."""
         self._now_ns = 0
         self._queue = queue_for(law)
         self._sending: Carried | None = None
         self._sent_until_ns = 0
         """Up to here `_nanobits_left` of the packet being sent is true."""
         self._nanobits_left = 0
-        self._finish_ns = _NEVER
+        self._finish_ns = NEVER
         self._travelling: list[tuple[int, int, Carried]] = []
         self._departures = 0
         self._fates: list[Fate] = []
@@ -71,15 +73,15 @@ class FronthaulLink:
         self._is_up = True
         self._in_outage = False
         self._edges = iter([edge for outage in law.outages for edge in outage])
-        self._edge_ns = next(self._edges, _NEVER)
+        self._edge_ns = next(self._edges, NEVER)
         self._capacity_bps: int | None = None
         self._trace: CapacityTrace | None = None
-        self._piece_ends_ns = _NEVER
-        self._boundary_ns = _NEVER
+        self._piece_ends_ns = NEVER
+        self._boundary_ns = NEVER
         self._set_capacity(law.capacity_bps, 0)
 
         self._cross_times = _cross_times_ns(law.cross_traffic, seed, name)
-        self._cross_ns = next(self._cross_times, _NEVER)
+        self._cross_ns = next(self._cross_times, NEVER)
 
         self._sent = self._delivered = self._sent_bits = self._delivered_bits = 0
         self._dropped: Counter[str] = Counter()
@@ -103,32 +105,31 @@ class FronthaulLink:
         self._inside += 1
         self._admit(Carried(packet, packet.size_bits, t_ns, queued_ns), t_ns)
         drops = self._fates[known:]
-        del self._fates[known:]
+        if drops:
+            del self._fates[known:]
+        self._look_ahead()
         return drops
 
     def advance(self, t_ns: int) -> list[Fate]:
         """Give everything that happened up to and including a time, in order."""
         self._run(t_ns)
-        if not self._fates:
-            return []
         fates, self._fates = self._fates, []
+        self._look_ahead()
         if len(fates) > 1:
             fates.sort(key=in_order)
         return fates
+
+    def catch_up(self, t_ns: int) -> None:
+        """Work through what happened up to a time; its fates are kept for the next `advance`."""
+        self._run(max(t_ns, self._now_ns))
+        self._look_ahead()
 
     def next_event_ns(self) -> int | None:
         """Give a time before which no fate will come, or None when none comes by itself.
 
         It is a lower bound: `advance` at this time may return nothing.
         """
-        if self._fates:
-            return min(fate.t_ns for fate in self._fates)
-        if not self._inside:
-            return None
-        soonest = self._travelling[0][0] if self._travelling else _NEVER
-        if self._sending is not None:
-            soonest = min(soonest, self._finish_ns, self._boundary_ns)
-        return None if soonest == _NEVER else soonest
+        return None if self.due_ns == NEVER else self.due_ns
 
     def change(
         self,
@@ -153,9 +154,12 @@ class FronthaulLink:
             self._latency_ns = latency_ns
         if loss is not None:
             self._set_loss(loss)
+            if self._sending is not None:
+                self._draw(self._sending)
         if up is not None:
             self._is_up = up
             self._cut_if_down(t_ns)
+        self._look_ahead()
 
     @property
     def is_up(self) -> bool:
@@ -208,7 +212,7 @@ class FronthaulLink:
         if t_ns < self._now_ns:
             raise ValueError(f"link {self.name} is at {self._now_ns} ns, cannot go back to {t_ns} ns")
         while True:
-            arrival_ns = self._travelling[0][0] if self._travelling else _NEVER
+            arrival_ns = self._travelling[0][0] if self._travelling else NEVER
             soonest_ns = min(arrival_ns, self._finish_ns, self._boundary_ns, self._cross_ns)
             if soonest_ns > t_ns:
                 break
@@ -222,6 +226,21 @@ class FronthaulLink:
                 self._admit_cross_traffic(soonest_ns)
         self._now_ns = t_ns
 
+    def _look_ahead(self) -> None:
+        """Find out when the next fate can come, as things stand."""
+        if self._fates:
+            self.due_ns = min(fate.t_ns for fate in self._fates)
+            return
+        self.due_ns = self._travelling[0][0] if self._travelling else NEVER
+        carried = self._sending
+        if carried is None or self._inside == len(self._travelling):
+            return
+        due_ns = self._finish_ns
+        if self._inside == len(self._travelling) + 1 and carried.packet is not None and due_ns != NEVER:
+            lost, _ = self._loss.draw(self._bad, *carried.loss_draws)
+            due_ns = due_ns if lost else self._arrival_ns(carried, due_ns)
+        self.due_ns = min(self.due_ns, due_ns, self._boundary_ns)
+
     def _admit(self, carried: Carried, t_ns: int) -> None:
         if not (self._is_up and not self._in_outage):
             self._drop(carried, t_ns, LINK_DOWN)
@@ -230,6 +249,7 @@ class FronthaulLink:
             if fell_out is not None:
                 self._drop(fell_out[0], t_ns, fell_out[1])
         elif self._capacity_bps is None:
+            self._draw(carried)
             self._depart(carried, t_ns)
         else:
             self._send(carried, t_ns, 0)
@@ -238,6 +258,7 @@ class FronthaulLink:
         """Begin to send. ahead_nanobits: what the link could already send in the nanosecond that ends now."""
         carried.queued_ns += t_ns - carried.since_ns
         carried.since_ns = t_ns
+        self._draw(carried)
         self._sending = carried
         self._nanobits_left = carried.size_bits * NANOBITS - ahead_nanobits
         self._sent_until_ns = t_ns
@@ -245,7 +266,7 @@ class FronthaulLink:
 
     def _finish_from(self, t_ns: int) -> int:
         if not self._capacity_bps:
-            return _NEVER
+            return NEVER
         return t_ns + max(0, -(-self._nanobits_left // self._capacity_bps))
 
     def _finish(self, t_ns: int) -> None:
@@ -255,11 +276,30 @@ class FronthaulLink:
         ahead_nanobits = self._capacity_bps * (t_ns - self._sent_until_ns) - self._nanobits_left
         self._busy_ns += t_ns - carried.since_ns
         self._sending = None
-        self._finish_ns = _NEVER
+        self._finish_ns = NEVER
         self._depart(carried, t_ns)
         following = self._queue.get()
         if following is not None:
             self._send(following, t_ns, ahead_nanobits)
+
+    def _draw(self, carried: Carried) -> None:
+        """Draw what the packet will meet; the link's laws at the end of sending decide what it means."""
+        packet = carried.packet
+        if packet is None or not (self._loses or self._jitter):
+            return
+        name = f"{packet.bs}/{packet.ue}/{packet.seq}"
+        if self._loses:
+            carried.loss_draws = self._loss_draws.at(name)
+        if self._jitter:
+            carried.jitter_draw = self._jitter_draws.at(name)
+
+    def _arrival_ns(self, carried: Carried, t_ns: int) -> int:
+        """Give when a packet arrives whose sending ends at a time."""
+        if self._jitter is None:
+            arrival_ns = t_ns + self._latency_ns
+        else:
+            arrival_ns = t_ns + self._jitter.delay_ns(carried.jitter_draw[0], self._latency_ns)
+        return max(arrival_ns, self._last_arrival_ns) if self.law.keep_order else arrival_ns
 
     def _depart(self, carried: Carried, t_ns: int) -> None:
         packet = carried.packet
@@ -267,18 +307,11 @@ class FronthaulLink:
             self._cross_bits += carried.size_bits
             return
         self._frame_bits += carried.size_bits
-        if self._loses:
-            lost, self._bad = self._loss.draw(self._bad, *self._loss_draws.at(_name(packet)))
-            if lost:
-                self._drop(carried, t_ns, LOSS)
-                return
-        if self._jitter is None:
-            arrival_ns = t_ns + self._latency_ns
-        else:
-            u, _ = self._jitter_draws.at(_name(packet))
-            arrival_ns = t_ns + self._jitter.delay_ns(u, self._latency_ns)
-        if self.law.keep_order:
-            arrival_ns = self._last_arrival_ns = max(arrival_ns, self._last_arrival_ns)
+        lost, self._bad = self._loss.draw(self._bad, *carried.loss_draws)
+        if lost:
+            self._drop(carried, t_ns, LOSS)
+            return
+        self._last_arrival_ns = arrival_ns = self._arrival_ns(carried, t_ns)
         self._departures += 1
         heappush(self._travelling, (arrival_ns, self._departures, carried))
 
@@ -303,14 +336,14 @@ class FronthaulLink:
         traffic = self.law.cross_traffic
         assert traffic is not None
         self._admit(Carried(None, traffic.packet_bits, t_ns), t_ns)
-        self._cross_ns = next(self._cross_times, _NEVER)
+        self._cross_ns = next(self._cross_times, NEVER)
 
     # Changes of the link itself.
 
     def _pass_boundary(self, t_ns: int) -> None:
         if t_ns == self._edge_ns:
             self._in_outage = not self._in_outage
-            self._edge_ns = next(self._edges, _NEVER)
+            self._edge_ns = next(self._edges, NEVER)
             self._cut_if_down(t_ns)
         if t_ns == self._piece_ends_ns:
             self._set_capacity(self._trace, t_ns)
@@ -323,7 +356,7 @@ class FronthaulLink:
             self._busy_ns += t_ns - self._sending.since_ns
             self._drop(self._sending, t_ns, LINK_DOWN)
             self._sending = None
-            self._finish_ns = _NEVER
+            self._finish_ns = NEVER
         self._empty_queue(t_ns, down=True)
 
     def _empty_queue(self, t_ns: int, *, down: bool) -> None:
@@ -332,6 +365,7 @@ class FronthaulLink:
             if down:
                 self._drop(carried, t_ns, LINK_DOWN)
             else:
+                self._draw(carried)
                 self._depart(carried, t_ns)
 
     def _set_capacity(self, capacity: Capacity, t_ns: int) -> None:
@@ -340,7 +374,7 @@ class FronthaulLink:
             self._nanobits_left -= (self._capacity_bps or 0) * (t_ns - self._sent_until_ns)
             self._sent_until_ns = t_ns
         self._trace = capacity if isinstance(capacity, CapacityTrace) else None
-        self._piece_ends_ns = _NEVER
+        self._piece_ends_ns = NEVER
         if isinstance(capacity, CapacityTrace):
             piece = capacity.piece_at(t_ns)
             self._capacity_bps = capacity.capacities_bps[piece]
@@ -354,7 +388,7 @@ class FronthaulLink:
         if self._capacity_bps is not None:
             self._finish_ns = self._finish_from(t_ns)
             return
-        carried, self._sending, self._finish_ns = self._sending, None, _NEVER
+        carried, self._sending, self._finish_ns = self._sending, None, NEVER
         self._busy_ns += t_ns - carried.since_ns
         self._depart(carried, t_ns)
         self._empty_queue(t_ns, down=False)
@@ -363,10 +397,6 @@ class FronthaulLink:
         self._loss = loss
         self._loses = not isinstance(loss, NoLoss)
         self._bad = loss.first_state(self._loss_draws.at("first state")[0])
-
-
-def _name(packet: Packet) -> str:
-    return f"{packet.bs}/{packet.ue}/{packet.seq}"
 
 
 def _cross_times_ns(traffic: CrossTraffic | None, seed: int, name: str) -> Iterator[int]:

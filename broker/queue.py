@@ -7,17 +7,20 @@ from collections.abc import Collection, Hashable
 from broker.law import FronthaulLaw
 from broker.packet import QUEUE_FULL, SUPERSEDED, Packet
 
+_NOT_DRAWN = (0.5, 0.5)
+
 
 class Carried:
     """A packet inside a link: ours, or one of the cross traffic (packet None)."""
 
-    __slots__ = ("packet", "queued_ns", "since_ns", "size_bits")
+    __slots__ = ("jitter_draw", "loss_draws", "packet", "queued_ns", "since_ns", "size_bits")
 
     def __init__(self, packet: Packet | None, size_bits: int, since_ns: int, queued_ns: int = 0) -> None:
         self.packet = packet
         self.size_bits = size_bits
         self.since_ns = since_ns
         self.queued_ns = queued_ns
+        self.loss_draws = self.jitter_draw = _NOT_DRAWN
 
 
 class Queue(ABC):
