@@ -81,7 +81,8 @@ def closing_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         f"latency p50 {seconds(summary.get('latency_p50_s'))}, p99 {seconds(summary.get('latency_p99_s'))}; "
         f"age of information p50 {seconds(summary.get('age_p50_s'))}, p99 {seconds(summary.get('age_p99_s'))}"
     )
-    yield f"fingerprint {summary.get('fingerprint', MISSING)}, digest {summary.get('digest', MISSING)}"
+    yield f"fingerprint {summary.get('fingerprint', MISSING)}"
+    yield f"digest      {summary.get('digest', MISSING)}"
 
 
 def metres(value: float | None) -> str:

@@ -14,6 +14,11 @@ from sim.scenario import Scenario
 from sim.scenario.document import dump
 from sim.scenario.load import parse_scenario
 
+ROOT = Path(__file__).resolve().parents[2]
+FINGERPRINTS = ROOT / "tests" / "fingerprints.json"
+SHIPPED_DIMS = 768
+"""Of the shipped models: sizes of frames are part of a fingerprint, weights and channels are not."""
+
 
 def walking_from(x_m: float, rate: str = "10 Hz") -> dict[str, Any]:
     """A UE on a short line in an open place."""
@@ -48,7 +53,7 @@ class GeometryChannel:
         return np.repeat(heard[None], len(self.noise_variance), axis=0)
 
 
-def scenario_of(changes: Mapping[str, Any] | None = None, name: str = "test") -> Scenario:
+def scenario_of(changes: Mapping[str, Any] | None = None, *, name: str = "test") -> Scenario:
     """A quiet second in Munich, with changes to the top-level keys."""
     return parse_scenario(dump({"name": name} | QUIET | dict(changes or {})))
 
@@ -74,3 +79,14 @@ def events_of(changes: Mapping[str, Any], kinds: str = "", **arguments: Any) -> 
 def lines(text: str) -> list[str]:
     """The lines of an indented block."""
     return [line.strip() for line in text.strip().splitlines()]
+
+
+def shipped_scenarios() -> list[Path]:
+    """The scenario files that come with the project."""
+    return sorted((ROOT / "scenarios").glob("*.yaml"))
+
+
+def shipped_run(path: Path, **changes: Any) -> RunResult:
+    """Run a shipped scenario with the test double: the fingerprint is that of the real run."""
+    scenario = Scenario.load(path, **changes)
+    return run_quietly(scenario, model=GeometryModel(scenario.bs_ids, dims=SHIPPED_DIMS, bits=10))

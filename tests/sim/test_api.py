@@ -1,0 +1,106 @@
+"""Running a scenario from Python."""
+
+import gc
+from pathlib import Path
+
+import pytest
+
+import sim
+from models.testing import GeometryModel
+from sim import Scenario, ScenarioError, run
+from sim.api import next_run_folder
+from sim.errors import UserError
+from sim.run_folder import RunFolder, RunFolderError
+from tests.sim.kit import QUIET, ROOT, GeometryChannel, run_quietly, scenario_of
+
+SPIRAL = ROOT / "scenarios" / "spiral.yaml"
+
+
+def test_public_names() -> None:
+    assert set(sim.__all__) >= {"Scenario", "ScenarioError", "run"}
+
+
+def test_a_scenario_file_is_run_by_its_path(tmp_path: Path) -> None:
+    scenario = Scenario.load(SPIRAL)
+    model = GeometryModel(scenario.bs_ids)
+    result = run(SPIRAL, tmp_path / "out", model=model, channel=GeometryChannel(scenario, model))
+    assert result.summary["scenario"] == "spiral"
+    assert result.path == tmp_path / "out"
+    assert result.summary == RunFolder.open(tmp_path / "out").summary()
+
+
+def test_tables_are_ready_for_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas")
+    result = run_quietly()
+    fixes, frames = result.fixes.to_pandas(), result.frames.to_pandas()
+    assert isinstance(fixes, pandas.DataFrame)
+    assert fixes["error_3d_m"].mean() == pytest.approx(result.summary["fix_error_3d_mean_m"])
+    assert frames.groupby("bs").size().to_dict() == {f"bs{number}": 3 for number in range(1, 7)}
+
+
+def test_without_out_the_folder_goes_with_the_result() -> None:
+    result = run_quietly()
+    path = result.path
+    assert path.is_dir()
+    del result
+    gc.collect()
+    assert not path.exists()
+
+
+def test_the_resolved_scenario_gives_the_same_run_again(tmp_path: Path) -> None:
+    first = run_quietly(QUIET, tmp_path / "run")
+    again = run_quietly(Scenario.load(first.folder.scenario_path))
+    assert (again.fingerprint, again.digest) == (first.fingerprint, first.digest)
+
+
+def test_a_bad_scenario_writes_nothing(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(SPIRAL.read_text().replace("rate: 10 Hz", "rate: 10"))
+    with pytest.raises(ScenarioError, match=r"ues\.ue1\.rate: 10 has no unit"):
+        run(bad, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_weights_write_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no model 'nonesuch'"):
+        run(scenario_of({"model": {"name": "nonesuch"}}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunFolderError, match="holds something else than a run"):
+        run_quietly(QUIET, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_run_folders_are_numbered(tmp_path: Path) -> None:
+    scenario = scenario_of(name="spiral")
+    assert next_run_folder(scenario, tmp_path) == tmp_path / "spiral-1"
+    (tmp_path / "spiral-1").mkdir()
+    assert next_run_folder(scenario, tmp_path) == tmp_path / "spiral-2"
+
+
+def test_the_summary_has_every_key_of_the_contract() -> None:
+    summary = run_quietly().summary
+    errors = {
+        f"{kind}_error_{figure}_m"
+        for kind in ("fix", "track")
+        for figure in ("3d_mean", "3d_e90", "h_e50", "h_e90", "v_e50", "v_e90")
+    }
+    times = {f"{kind}_p{share}_s" for kind in ("latency", "age") for share in (50, 99)}
+    others = {
+        "scenario",
+        "fingerprint",
+        "digest",
+        "fixes",
+        "fixes_missed",
+        "payload_ratio",
+        "wire_ratio",
+        "frames",
+    }
+    assert errors | times | others | {"sim_time_s", "wall_time_s"} <= set(summary)
+    per_bs = summary["frames"]["per_bs"]
+    assert set(per_bs) == {f"bs{number}" for number in range(1, 7)}
+    for counts in (summary["frames"], *per_bs.values()):
+        assert {"sent", "delivered", "in_flight", "dropped"} <= set(counts)

@@ -1,0 +1,54 @@
+"""The summary on the terminal."""
+
+import io
+
+from rich.console import Console
+
+from sim.summary_text import metres, percent, print_summary, seconds
+from tests.sim.kit import run_quietly
+
+
+def printed(summary: dict[str, object], width: int = 100) -> str:
+    stream = io.StringIO()
+    print_summary(summary, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_a_run_in_words() -> None:
+    loss = {"bs2": {"loss": {"kind": "bernoulli", "rate": "100 %"}}}
+    result = run_quietly({"fronthaul": {"default": {"latency": "1 ms"}, "links": loss}})
+    text = printed(result.summary)
+    lines = text.splitlines()
+    assert lines[0].startswith("test: 300.0 ms simulated in ")
+    assert lines[1].split()[:3] == ["3D", "error", "mean"]
+    assert any(line.split()[:5] == ["bs2", "3", "0", "0", "3"] for line in lines)
+    assert any(line.split()[:5] == ["all", "18", "15", "15", "3"] for line in lines)
+    assert "fixes 3, missed 0" in text
+    assert "latency p50 55.0 ms, p99 55.0 ms" in text
+    assert "of the CSI (η), on the wire" in text
+    assert result.fingerprint in text
+    assert result.digest in text
+
+
+def test_a_run_without_a_fix_has_dashes() -> None:
+    result = run_quietly({"fronthaul": {"default": {"loss": {"kind": "bernoulli", "rate": "100 %"}}}})
+    text = printed(result.summary)
+    assert "fixes 0, missed 3" in text
+    assert "latency p50 –, p99 –" in text
+
+
+def test_an_invalid_run_says_so_first() -> None:
+    summary = run_quietly().summary | {"errors": ["frames are not conserved"], "complete": False}
+    lines = printed(summary).splitlines()
+    assert "(incomplete)" in lines[0]
+    assert lines[1] == "INVALID: frames are not conserved"
+
+
+def test_it_fits_a_narrow_terminal() -> None:
+    assert max(map(len, printed(run_quietly().summary, width=80).splitlines())) <= 80
+
+
+def test_quantities() -> None:
+    assert (metres(1.234), metres(None)) == ("1.23 m", "–")
+    assert (seconds(0.0123), seconds(12.3), seconds(None)) == ("12.3 ms", "12.3 s", "–")
+    assert (percent(0.0625), percent(None)) == ("6.25 %", "–")
