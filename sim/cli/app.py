@@ -33,10 +33,10 @@ class Commands(TyperGroup):
 
 
 def is_user_error(error: Exception) -> bool:
-    """Whether the user can put it right. Packages below `sim` cannot import its base class of such errors."""
+    """Whether the user can put it right; `models`, which imports nothing of ours, has its own such errors."""
     from sim.errors import UserError
 
-    return isinstance(error, UserError)
+    return isinstance(error, UserError) or type(error).__module__.startswith("models.")
 
 
 app = typer.Typer(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from models.testing import GeometryModel
 from sim.cli.app import app
+from sim.deployment import MUNICH6
 
 ROOT = Path(__file__).parents[2]
 SPIRAL = ROOT / "scenarios" / "spiral.yaml"
@@ -120,6 +122,29 @@ def test_a_folder_that_is_no_run(command: str) -> None:
     assert refused(command, "none") == "none: no such run folder\n"
     Path("empty").mkdir()
     assert refused(command, "empty") == "empty: not a run folder: versions.json is missing\n"
+
+
+def test_weights_that_are_missing_or_damaged() -> None:
+    line = refused("run", "spiral.yaml", "model.name=nothing")
+    assert "nothing" in line
+    Path("mine").mkdir()
+    Path("mine/model.json").write_text('{"format": ')
+    line = refused("run", "spiral.yaml", "model.name=mine")
+    assert line.startswith("mine/model.json: ")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_damaged_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from sim.channel.channel import world_of
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("sim.api.model_of", lambda scenario: GeometryModel(scenario.bs_ids))
+    trace = Path("traces") / f"mine-{world_of(MUNICH6).key()}.h5"
+    trace.parent.mkdir()
+    trace.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    line = refused("run", "spiral.yaml")
+    assert line.startswith(f"{trace}: ")
+    assert len(line.splitlines()) == 1
 
 
 def test_an_unknown_command_and_option() -> None:
