@@ -172,18 +172,21 @@ def error_distribution(view: RunView) -> str:
     return chart.draw(curves, label=label, titles=("error, m", ""), style="square")
 
 
-def time_distribution(values_s: Floats, shares: Floats, what: str) -> str:
-    """Histogram of a time that is known by its cumulative distribution, with its median and 99 % quantile.
+def time_distribution(
+    values_s: Floats, shares: Floats, what: str, median_s: float | None, late_s: float | None
+) -> str:
+    """Histogram of a time that is known by its cumulative distribution.
 
     Args:
         values_s: increasing times in s.
         shares: share of all that does not exceed each, 0 to 1.
         what: the name of the quantity.
+        median_s: its median, exactly.
+        late_s: its 99 % quantile, exactly.
     """
-    if len(values_s) == 0:
+    if len(values_s) == 0 or median_s is None or late_s is None:
         return element("p", f"No {what} was measured.", class_="nothing")
-    median_s, late_s, most_s = (float(np.interp(share, shares, values_s)) for share in (0.5, 0.99, 0.995))
-    least_s = float(values_s[0])
+    least_s, most_s = float(values_s[0]), max(late_s, float(np.interp(0.995, shares, values_s)))
     span_s = max(most_s - least_s, 0.1 * most_s, 1e-6)
     start_s = 0.0 if least_s < 0.5 * most_s else max(0.0, least_s - 0.5 * span_s)
     axis = linear_axis(1e3 * start_s, 1e3 * (least_s + span_s) * HEADROOM, about=5)
@@ -213,7 +216,7 @@ def link_lane(
         chart.area(edges_s, (carried_bps + lost_bps) / top, "lost"),
         chart.area(edges_s, carried_bps / top, "carried"),
     ]
-    label = f"Link {setting.name} over time: {usage(setting, carried_bps)}."
+    label = f"Link {setting.name} over time: {usage(setting, links, view)}."
     return chart.draw(curves, label=label, titles=(time_title(view), ""), style="time lane")
 
 
@@ -240,12 +243,14 @@ def link_rates(links: Sequence[LinkView], view: RunView) -> tuple[Floats, Floats
     )
 
 
-def usage(setting: LinkSetting, rate_bps: Floats) -> str:
-    """Mean and peak of what a link carried, beside its capacity."""
-    mean, peak, capacity = float(rate_bps.mean()), float(rate_bps.max()), setting.capacity_bps
-    if capacity is None:
-        return f"mean {bit_rate(mean)}, peak {bit_rate(peak)}"
-    return f"mean {_percent(mean / capacity)}, peak {_percent(peak / capacity)} of {bit_rate(capacity)}"
+def usage(setting: LinkSetting, links: Sequence[LinkView], view: RunView) -> str:
+    """How busy a link was, and its capacity."""
+    if setting.capacity_bps is None:
+        return f"{bit_rate(float(link_rates(links, view)[1].mean()))} on average"
+    busy = view.summary.get("links", {}).get(setting.name, {}).get("utilisation")
+    if busy is None:
+        busy = float(link_rates(links, view)[1].mean()) / setting.capacity_bps
+    return f"busy {_percent(busy)} of the time at {bit_rate(setting.capacity_bps)}"
 
 
 def drops(links: Sequence[LinkView]) -> str:

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-BINS_PER_DECADE = 200
+BINS_PER_DECADE = 500
 
 
 class LogHistogram:
-    """Counts values between `low` and `high` in bins 1.2 % wide; values outside go to the first or last bin.
+    """Counts values between `low` and `high` in bins 0.5 % wide; values outside go to the first or last bin.
 
     Args:
         low: smallest value told apart, > 0.

@@ -209,15 +209,21 @@ def _distributions(view: RunView) -> str:
         '<h2>How far off, how late</h2><div class="three">'
         + _figure(figures.error_distribution(view), f"Share of errors below. {beyond}", after=legend)
         + _figure(
-            figures.time_distribution(*view.latency.cumulative(), "latency"),
+            figures.time_distribution(
+                *view.latency.cumulative(), "latency", *_half_and_99(view.summary, "latency")
+            ),
             "Latency: from the snapshot to its fix",
         )
         + _figure(
-            figures.time_distribution(*view.age, "age of information"),
+            figures.time_distribution(*view.age, "age of information", *_half_and_99(view.summary, "age")),
             "Age of information: how old the freshest fix is, at any time",
         )
         + "</div>"
     )
+
+
+def _half_and_99(summary: Mapping[str, Any], key: str) -> tuple[float | None, float | None]:
+    return summary.get(f"{key}_p50_s"), summary.get(f"{key}_p99_s")
 
 
 def _fronthaul(view: RunView, setting: Setting) -> str:
@@ -226,8 +232,7 @@ def _fronthaul(view: RunView, setting: Setting) -> str:
     lanes = []
     for index, of_link in enumerate(settings):
         links = [by_bs[bs] for bs in of_link.members if bs in by_bs]
-        _, carried_bps, _ = figures.link_rates(links, view)
-        used = figures.usage(of_link, carried_bps)
+        used = figures.usage(of_link, links, view)
         last = " last" if index == len(settings) - 1 else ""
         lanes.append(
             f'<div class="lane-row{last}"><p><strong>{escape(of_link.name)}</strong><br>{escape(used)}</p>'

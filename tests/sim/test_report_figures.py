@@ -35,7 +35,8 @@ def test_ticks_are_round_and_inside(low: float, high: float, labels: list[str]) 
 def test_any_axis_has_a_few_ticks_inside(low: float, length: float) -> None:
     axis = linear_axis(low, low + length)
     assert 1 <= len(axis.ticks) <= 7
-    assert all(axis.low - 1e-6 <= value <= axis.high + 1e-6 for value, _ in axis.ticks)
+    near = 1e-6 * length
+    assert all(axis.low - near <= value <= axis.high + near for value, _ in axis.ticks)
 
 
 @pytest.mark.parametrize("ends", [(3.0, 3.0), (float("nan"), 1.0), (0.0, float("inf"))])
@@ -64,13 +65,13 @@ def test_clock() -> None:
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=50), st.sampled_from([0.1, 0.5, 0.9, 1.0]))
-def test_histogram_knows_quantiles_to_about_a_percent(values: list[float], share: float) -> None:
+def test_histogram_knows_quantiles_to_half_a_percent(values: list[float], share: float) -> None:
     histogram = LogHistogram(1e-3, 1e3)
     histogram.add([*values, float("nan")])
     assert histogram.total == len(values)
     exact = np.quantile(values, share, method="inverted_cdf")
     assert exact <= histogram.quantile(share) * (1 + 1e-9)
-    assert histogram.quantile(share) <= exact * 1.0117
+    assert histogram.quantile(share) <= exact * 1.0047
 
 
 def test_histogram_without_values() -> None:
