@@ -10,7 +10,7 @@ from sim.report.svg import line_path
 ATTRIBUTION = "map data © OpenStreetMap contributors"
 DRAWN_FROM_M = (2.0, 14.0, 24.0)
 """Heights from which a building is drawn one shade stronger."""
-TOLERANCE_STEPS = 0.5
+TOLERANCE_STEPS = 0.75
 """How far a drawn wall may be from the map's, in steps of the map."""
 
 
