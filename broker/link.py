@@ -285,12 +285,12 @@ class FronthaulLink:
     def _draw(self, carried: Carried) -> None:
         """Draw what the packet will meet; the link's laws at the end of sending decide what it means."""
         packet = carried.packet
-        if packet is None or not (self._loses or self._jitter):
+        if packet is None or (self._jitter is None and not self._loses):
             return
         name = f"{packet.bs}/{packet.ue}/{packet.seq}"
         if self._loses:
             carried.loss_draws = self._loss_draws.at(name)
-        if self._jitter:
+        if self._jitter is not None:
             carried.jitter_draw = self._jitter_draws.at(name)
 
     def _arrival_ns(self, carried: Carried, t_ns: int) -> int:
