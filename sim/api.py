@@ -130,12 +130,12 @@ def run(
             recorder=recorder,
             listener=listener,
         )
-        complete = False
+        complete, cut_short = False, True
         try:
             world.run(progress)
-            complete = not world.errors
+            complete, cut_short = not world.errors, False
         finally:
-            world.finish()
+            world.finish(cut_short=cut_short)
             recorder.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s))

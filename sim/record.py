@@ -70,8 +70,7 @@ class TableWriter:
         unfinished = part.with_suffix(".writing")
         pq.write_table(pa.Table.from_arrays(arrays, schema=self._schema), unfinished)
         unfinished.rename(part)
-        self._num_parts += 1
-        self._rows = []
+        self._num_parts, self._rows = self._num_parts + 1, []
 
     def close(self) -> None:
         """Make one file of the parts, one row group each, and remove them."""
