@@ -1,5 +1,6 @@
 """The world as a whole: deterministic over every transport, conserving frames, and honest about losses."""
 
+import signal
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -264,7 +265,7 @@ class TestEndings:
     def test_an_interrupted_run_is_readable_and_incomplete(self, tmp_path: Path) -> None:
         def interrupt(t_ns: int) -> None:
             if t_ns > 1_500_000_000:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
 
         with pytest.raises(KeyboardInterrupt):
             run_quietly(QUIET | {"duration": "60 s"}, tmp_path / "run", progress=interrupt)
