@@ -76,6 +76,22 @@ def test_scenarios_that_are_named_exist(page: Path) -> None:
         assert (ROOT / name).is_file(), f"{page.name}: {name}"
 
 
+def test_python_examples_run(tmp_path: Path) -> None:
+    """All of them one after the other, as a reader would type them."""
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    program = "".join(block for language, block in FENCED.findall(README) if language == "python")
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def environment() -> dict[str, str]:
     """As after the installation: `python` is this one, and finds the project from any folder."""
     paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))

@@ -36,7 +36,7 @@ HISTOGRAM_BARS = 40
 MAX_FAULT_NAMES = 9
 LANE_BINS = 160
 SNAPSHOTS_PER_LANE_BIN = 5
-CAUSES = ("loss", "queue_full", "superseded", "link_down", "bs_down", "late")
+CAUSES = ("loss", "queue_full", "superseded", "link_down", "bs_down", "silent", "late")
 """Causes of a drop that have a colour of their own."""
 
 
