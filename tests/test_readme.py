@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from models.runtime import load_model
+from sim.scenario import Scenario
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,6 +62,13 @@ def test_commands_run(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     if command.startswith("python -m sim run "):
         assert list(tmp_path.rglob("report.html"))
+
+
+def test_the_picture_is_of_the_shipped_scenario_and_weights() -> None:
+    picture = (ROOT / "docs" / "spiral.svg").read_text(encoding="utf-8")
+    scenario = Scenario.load(ROOT / "scenarios" / "spiral.yaml")
+    digest = load_model(scenario.model.name).digest.hex()
+    assert f'data-weights="{digest}"' in picture, "out of date; scripts/picture draws it again"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

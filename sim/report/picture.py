@@ -58,6 +58,8 @@ def picture(view: RunView, setting: Setting) -> str:
         height=HEIGHT,
         role="img",
         aria_label=title,
+        data_fingerprint=summary.get("fingerprint"),
+        data_weights=view.versions.get("weights_digest"),
     )
 
 
