@@ -116,6 +116,7 @@ def test_sent_is_delivered_dropped_and_in_flight_at_all_times(
     for moment in sorted([*todo, *map(Action, looks_ns)], key=lambda one: one.t_ns):
         told += take(fronthaul, moment) if moment.packet or moment.segment else []
         offered |= {moment.packet} if moment.packet else set()
+        assert fronthaul.counts().conserved
         told += fronthaul.advance(moment.t_ns)
         assert fronthaul.counts().conserved
         for link, counts in fronthaul.link_counts().items():
@@ -162,17 +163,23 @@ def test_how_often_it_is_advanced_changes_nothing(
 @given(trees, actions())
 def test_nothing_happens_before_the_next_event(of: dict[str, FronthaulLaw], todo: list[Action]) -> None:
     fronthaul = fronthaul_of(of)
+    now_ns = 0
+
+    def drain(until_ns: int) -> None:
+        nonlocal now_ns
+        while (next_ns := fronthaul.next_event_ns()) is not None and next_ns < until_ns:
+            if next_ns > now_ns:
+                assert fronthaul.advance(next_ns - 1) == []
+            assert all(fate.t_ns == next_ns for fate in fronthaul.advance(next_ns))
+            now_ns = next_ns
+        assert fronthaul.advance(until_ns - 1) == []
+
     for action in todo:
+        if action.t_ns:
+            drain(action.t_ns)
         take(fronthaul, action)
-    fronthaul.advance(LAST_NS)
-    t_ns = LAST_NS
-    while (next_ns := fronthaul.next_event_ns()) is not None and next_ns < 5 * LAST_NS:
-        assert next_ns > t_ns
-        assert fronthaul.advance(next_ns - 1) == []
-        assert all(fate.t_ns == next_ns for fate in fronthaul.advance(next_ns))
-        t_ns = next_ns
-    if next_ns is None:
-        assert fronthaul.advance(5 * LAST_NS) == []
+        now_ns = action.t_ns
+    drain(5 * LAST_NS)
 
 
 @settings(max_examples=50, deadline=None)

@@ -18,6 +18,14 @@ def test_what_waits_and_what_is_being_sent_is_dropped_and_what_travels_arrives()
     ]
 
 
+def test_sending_in_vain_was_sending_too() -> None:
+    story = Story(FronthaulLaw(capacity_bps=MBPS))
+    story.offer(0, "bs1/ue1#0")
+    story.change(0.5, "bs1", up=False)
+    story.told(until_ms=2)
+    assert story.fronthaul.utilisation()["bs1"] == 0.25
+
+
 def test_a_frame_whose_last_bit_leaves_as_the_link_goes_down_has_made_it() -> None:
     story = Story(FronthaulLaw(capacity_bps=MBPS))
     story.offer(0, "bs1/ue1#0")
