@@ -46,3 +46,11 @@ def test_the_example_of_the_fronthaul_page_runs() -> None:
     example = page.split("```python\n")[1].split("```")[0]
     printed = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == example.rsplit("# ", 1)[1].strip()
+
+
+def test_the_benchmark_counts_every_frame() -> None:
+    script = DOCS.parent / "scripts" / "bench_bus"
+    command = [sys.executable, str(script), "inproc", "--rounds", "5", "--repetitions", "1"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("inproc 30 frames: ours ")
+    assert "ratio" in printed
