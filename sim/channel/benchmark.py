@@ -1,0 +1,88 @@
+"""The points of the ``munich6`` benchmark: where it is trained, validated and tested."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.channel.tracer import outdoor
+
+Array = NDArray[Any]
+
+AREA_LOW_M = (-80.0, -90.0, 0.5)
+AREA_HIGH_M = (140.0, 210.0, 30.0)
+SQUARE_M = 20.0
+BLOCKED_SHARE = 0.06
+BENCHMARK_SEED = 20_24
+CLEARANCE_M = 0.25
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A named set of random outdoor points.
+
+    Attributes:
+        name: Also the purpose of its random stream, so that pools never share draws.
+        points: How many.
+        blocked: Whether the points lie in the held-out squares (True) or outside of them (False).
+    """
+
+    name: str
+    points: int
+    blocked: bool = False
+
+
+POOLS = {
+    pool.name: pool
+    for pool in (
+        Pool("train", 80_000),
+        Pool("validation", 3_000),
+        Pool("test-random", 3_000),
+        Pool("test-blocked", 1_500, blocked=True),
+    )
+}
+CHUNK = 1_000
+"""Points per chunk: the unit of tracing, caching and resuming."""
+
+
+def _draws(purpose: str, chunk: int = 0) -> np.random.Generator:
+    """The benchmark's own streams: fixed for good, whatever a run's seed is."""
+    return np.random.Generator(np.random.Philox([BENCHMARK_SEED, *purpose.encode(), chunk]))
+
+
+def blocked_squares() -> Array:
+    """Which squares of 20 m are never trained on, ``[rows, columns]`` of bool, from the low corner of the area."""
+    columns = int(np.ceil((AREA_HIGH_M[0] - AREA_LOW_M[0]) / SQUARE_M))
+    rows = int(np.ceil((AREA_HIGH_M[1] - AREA_LOW_M[1]) / SQUARE_M))
+    result: Array = _draws("held-out squares").random((rows, columns)) < BLOCKED_SHARE
+    return result
+
+
+def in_blocked_square(position_m: Array) -> Array:
+    """Whether each position ``[n, 3]`` lies in a held-out square."""
+    squares = blocked_squares()
+    column = np.clip(((position_m[:, 0] - AREA_LOW_M[0]) // SQUARE_M).astype(int), 0, squares.shape[1] - 1)
+    row = np.clip(((position_m[:, 1] - AREA_LOW_M[1]) // SQUARE_M).astype(int), 0, squares.shape[0] - 1)
+    result: Array = squares[row, column]
+    return result
+
+
+def chunk_positions(
+    pool: Pool, chunk: int, height_m: Array, x0_m: float, y0_m: float, step_m: float
+) -> Array:
+    """Positions of one chunk of a pool, ``[CHUNK, 3]``, m; the same on every call."""
+    draws = _draws(f"points/{pool.name}", chunk)
+    found: list[Array] = []
+    count = 0
+    wanted = min(CHUNK, pool.points - chunk * CHUNK)
+    while count < wanted:
+        candidates = draws.uniform(AREA_LOW_M, AREA_HIGH_M, (4 * CHUNK, 3))
+        fit = outdoor(height_m, x0_m, y0_m, step_m, candidates) & (
+            in_blocked_square(candidates) == pool.blocked
+        )
+        found.append(candidates[fit])
+        count += int(fit.sum())
+    return np.concatenate(found)[:wanted]
