@@ -4,8 +4,8 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,7 @@ def run(
     model = model_of(scenario) if model is None else model
     channel = channel_of(scenario) if channel is None else channel
     stations = base_stations(scenario, model, policy)
-    folder = RunFolder.create(temporary_folder() if out is None else Path(out))
-    with ExitStack() as stack:
+    with output_folder(out) as folder, ExitStack() as stack:
         if wire is None:
             wire = stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
         recorder = stack.enter_context(
@@ -114,11 +113,7 @@ def run(
                 folder,
                 scenario_yaml=scenario.to_yaml(),
                 versions=versions(model.digest.hex()),
-                headline={
-                    "scenario": scenario.name,
-                    "description": scenario.description,
-                    "seed": scenario.seed,
-                },
+                headline=headline(scenario),
             )
         )
         world = World(
@@ -139,12 +134,17 @@ def run(
             recorder.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s))
+        if world.errors:
+            raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
     result = RunResult(folder, summary)
     if out is None:
-        weakref.finalize(result, shutil.rmtree, folder.path, ignore_errors=True)
-    if world.errors:
-        raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
+        remove_with(result)
     return result
+
+
+def headline(scenario: Scenario) -> dict[str, Any]:
+    """What a summary says from the start."""
+    return {"scenario": scenario.name, "description": scenario.description, "seed": scenario.seed}
 
 
 def figures(world: World, folder: RunFolder, complete: bool, wall_time_s: float) -> dict[str, Any]:
@@ -202,9 +202,26 @@ def channel_of(scenario: Scenario) -> Channel:
     return open_channel(scenario)
 
 
-def temporary_folder() -> Path:
-    """An empty folder of our own."""
-    return Path(tempfile.mkdtemp(prefix="fronthaul-sim-"))
+@contextmanager
+def output_folder(out: str | Path | None) -> Iterator[RunFolder]:
+    """An empty run folder; one without a name is removed again if what it was made for fails.
+
+    Raises:
+        UserError: `out` cannot be used.
+    """
+    path = Path(tempfile.mkdtemp(prefix="fronthaul-sim-")) if out is None else Path(out)
+    folder = RunFolder.create(path)
+    try:
+        yield folder
+    except BaseException:
+        if out is None:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def remove_with(result: RunResult) -> None:
+    """Remove a result's folder when the result itself goes."""
+    weakref.finalize(result, shutil.rmtree, result.path, ignore_errors=True)
 
 
 def next_run_folder(scenario: Scenario, runs: Path = RUNS_FOLDER) -> Path:

@@ -1,9 +1,7 @@
 """Fuse and track a recording again, with the central unit's policy of the run or another one."""
 
 import json
-import shutil
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
@@ -19,7 +17,7 @@ from broker.bus import Arrival
 from broker.frame import Frame, FrameError, decode_frame, encode_frame, wire_bits
 from nodes import PositioningModel
 from sim.agenda import Agenda, Moment
-from sim.api import RunResult, model_of, temporary_folder
+from sim.api import RunResult, headline, model_of, output_folder, remove_with
 from sim.centre import XYZ, Centre
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
@@ -81,18 +79,15 @@ def replay(
     verify(source)
     if out is not None and Path(out).resolve() == source.path.resolve():
         raise UserError(f"{out}: is the recording itself; choose another folder for the replay")
-    folder = RunFolder.create(temporary_folder() if out is None else Path(out))
-    with Recorder(
-        folder,
-        scenario_yaml=scenario.to_yaml(),
-        versions=versions(model.digest.hex()),
-        headline={
-            "scenario": scenario.name,
-            "description": scenario.description,
-            "seed": scenario.seed,
-            "replay_of": str(summary.get("digest", source.path.name)),
-        },
-    ) as recorder:
+    with (
+        output_folder(out) as folder,
+        Recorder(
+            folder,
+            scenario_yaml=scenario.to_yaml(),
+            versions=versions(model.digest.hex()),
+            headline=headline(scenario) | {"replay_of": summary.get("digest", "")},
+        ) as recorder,
+    ):
         replayed = Replay(source, scenario, model, recorder, listener)
         complete = False
         try:
@@ -106,7 +101,7 @@ def replay(
             new = recorder.finish({"complete": complete, **figures, "wall_time_s": wall_time_s})
     result = ReplayResult(folder, new, same_rows(source.batches("fixes"), folder.batches("fixes")))
     if out is None:
-        weakref.finalize(result, shutil.rmtree, folder.path, ignore_errors=True)
+        remove_with(result)
     return result
 
 

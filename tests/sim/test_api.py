@@ -47,6 +47,16 @@ def test_without_out_the_folder_goes_with_the_result() -> None:
     assert not path.exists()
 
 
+def test_without_out_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(t_ns: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly(progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_resolved_scenario_gives_the_same_run_again(tmp_path: Path) -> None:
     first = run_quietly(QUIET, tmp_path / "run")
     again = run_quietly(Scenario.load(first.folder.scenario_path))
@@ -64,6 +74,15 @@ def test_a_bad_scenario_writes_nothing(tmp_path: Path) -> None:
 def test_missing_weights_write_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no model 'nonesuch'"):
         run(scenario_of({"model": {"name": "nonesuch"}}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_weights_write_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.json").write_text("{")
+    with pytest.raises(UserError, match=r"model\.json: damaged") as told:
+        run(scenario_of({"model": {"name": str(tmp_path / "mine")}}), tmp_path / "out")
+    assert "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()
 
 
