@@ -13,6 +13,7 @@ from sim.cli.reference import reference
 from sim.cli.replay import replay
 from sim.cli.report import report
 from sim.cli.run import run
+from sim.cli.trace import trace
 from sim.cli.validate import validate
 
 USER_ERROR = 2
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, replay, report, validate, reference, doctor):
+for command in (run, replay, report, validate, reference, trace, doctor):
     app.command()(command)
 
 

@@ -147,6 +147,15 @@ def test_a_damaged_trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert len(line.splitlines()) == 1
 
 
+def test_nothing_or_too_much_to_trace() -> None:
+    either = "trace takes either scenario files or --pool NAME\n"
+    assert refused("trace") == either
+    assert refused("trace", "seed=2") == either
+    assert refused("trace", "spiral.yaml", "--pool", "train") == either
+    assert refused("trace", "--pool", "trian").startswith("unknown pool 'trian'; one of train")
+    assert refused("trace", "spiral.yaml", "none.yaml") == "none.yaml: no such file\n"
+
+
 def test_an_unknown_command_and_option() -> None:
     assert "No such command 'runn'" in refused("runn")
     assert "No such option: --oute" in refused("run", "spiral.yaml", "--oute", "x")

@@ -54,8 +54,8 @@ def test_it_stands_still_at_its_ends(trajectory: Trajectory, beyond: float) -> N
     end = trajectory.duration_s
     t_s = np.array([start - beyond, start, end, end + beyond])
     position = trajectory.position_in_world_m(t_s)
-    np.testing.assert_allclose(position[0], position[1])
-    np.testing.assert_allclose(position[2], position[3])
+    np.testing.assert_allclose(position[0], position[1], atol=1e-9)
+    np.testing.assert_allclose(position[2], position[3], atol=1e-9)
     velocity = trajectory.velocity_in_world_mps(np.array([start - beyond - 1e-6, end + beyond + 1e-6]))
     assert (velocity == 0).all()
 

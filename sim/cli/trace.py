@@ -1,0 +1,37 @@
+"""`python -m sim trace SCENARIO...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def trace(
+    scenarios: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SCENARIO | KEY.PATH=VALUE]...", help="Scenario files, and changes to them."),
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(help="Trace this pool of random outdoor points instead, e.g. train.")
+    ] = None,
+    chunks: Annotated[int | None, typer.Option(min=1, help="Only so many chunks of the pool.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the traces.", show_default="the user's cache")
+    ] = None,
+) -> None:
+    """Trace the propagation paths of scenarios, or of the benchmark's points; resumes by itself."""
+    from sim.channel.tracing import trace_benchmark, trace_scenarios
+    from sim.errors import UserError
+    from sim.scenario import load_scenario
+
+    words = scenarios or []
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    files = [word for word in words if word not in overrides]
+    if pool is not None and not words:
+        trace_benchmark(pool, chunks, out, typer.echo)
+    elif files and pool is None and chunks is None:
+        trace_scenarios([load_scenario(file, overrides) for file in files], out, typer.echo)
+    else:
+        raise UserError("trace takes either scenario files or --pool NAME")
