@@ -105,7 +105,7 @@ def take(fronthaul: Fronthaul, action: Action) -> list[Fate]:
     return []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(trees, actions(), st.lists(st.integers(0, LAST_NS), max_size=20))
 def test_sent_is_delivered_dropped_and_in_flight_at_all_times(
     of: dict[str, FronthaulLaw], todo: list[Action], looks_ns: list[int]
@@ -136,7 +136,7 @@ def test_sent_is_delivered_dropped_and_in_flight_at_all_times(
     assert fronthaul.counts().sent_bits == sum(packet.size_bits for packet in offered)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(trees, actions(), st.lists(st.integers(0, LAST_NS), max_size=30))
 def test_how_often_it_is_advanced_changes_nothing(
     of: dict[str, FronthaulLaw], todo: list[Action], looks_ns: list[int]
@@ -159,7 +159,7 @@ def test_how_often_it_is_advanced_changes_nothing(
     assert often.utilisation() == seldom.utilisation()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees, actions())
 def test_nothing_happens_before_the_next_event(of: dict[str, FronthaulLaw], todo: list[Action]) -> None:
     fronthaul = fronthaul_of(of)
@@ -182,7 +182,7 @@ def test_nothing_happens_before_the_next_event(of: dict[str, FronthaulLaw], todo
     drain(5 * LAST_NS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(trees, actions())
 def test_the_same_seed_tells_the_same(of: dict[str, FronthaulLaw], todo: list[Action]) -> None:
     one, other = fronthaul_of(of), fronthaul_of(of)
@@ -191,7 +191,7 @@ def test_the_same_seed_tells_the_same(of: dict[str, FronthaulLaw], todo: list[Ac
     assert one.advance(2 * LAST_NS) == other.advance(2 * LAST_NS)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(laws, laws, actions(), st.booleans())
 def test_one_component_never_shifts_anothers_draws(
     own: FronthaulLaw, neighbour: FronthaulLaw, todo: list[Action], neighbour_is_silent: bool
@@ -210,7 +210,7 @@ def test_one_component_never_shifts_anothers_draws(
     assert told_of_bs3(neighbour, fewer if neighbour_is_silent else offers) == expected
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(actions(), losses, jitters, st.sets(st.integers(0, 40)))
 def test_a_frames_fortune_is_its_own(todo: list[Action], loss: Any, jitter: Any, left_out: set[int]) -> None:
     """On a shared segment too: leaving frames out changes neither loss nor delay of the others."""
