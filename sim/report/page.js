@@ -117,9 +117,7 @@
   for (const { plot } of plots) {
     const follow = (event) => {
       const edge = plot.getBoundingClientRect();
-      const inner = plot.querySelector("svg").getBoundingClientRect();
-      const box = inner.width ? inner : edge;
-      show(((event.clientX - box.left) / box.width) * run.duration_s);
+      show(((event.clientX - edge.left) / edge.width) * run.duration_s);
     };
     plot.addEventListener("pointerdown", (event) => {
       stop();
