@@ -139,7 +139,7 @@ def test_a_flipped_bit_is_refused_or_makes_another_proper_frame(frame: Frame, da
     header[data.draw(st.integers(0, len(header) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     parts[1] = bytes(header)
     with contextlib.suppress(FrameError):
-        assert decode_frame(parts) != frame
+        assert repr(decode_frame(parts)) != repr(frame)  # 0.0 equals -0.0
 
 
 @pytest.mark.parametrize("version", [0, 2, True, 1.0, "1", None, -1])
