@@ -156,6 +156,11 @@ class Encoder(nn.Module):
         return y
 
 
+def exact(near: Tensor) -> torch.autocast:
+    """Single precision inside mixed precision: eight bits of mantissa are half a metre at a hundred metres."""
+    return torch.autocast(near.device.type, enabled=False)
+
+
 class Fusion(nn.Module):
     """Central unit: channel-masked attention (23)–(28), then frequency evidence accumulation (32)–(33).
 
@@ -217,8 +222,10 @@ class Fusion(nn.Module):
         hidden = hidden + F.gelu(self.beside_mid(hidden), approximate="tanh")
         fused = self.attend(token, gain_db, present) + self.beside_out(hidden)
         states, _ = self.lstm(fused.reshape(batch, self.shape.subcarriers, self.shape.latent))
-        position = first[:, None] + self.head(states)
-        spread = self.spread(torch.cat([states[:, -1].detach(), certainty.detach()], -1))
+        with exact(states):
+            states = states.float()
+            position = first[:, None] + self.head(states)
+            spread = self.spread(torch.cat([states[:, -1].detach(), certainty.detach()], -1))
         return sites_say | {"position": position, "spread": spread}
 
     def attend(self, token: Tensor, gain_db: Tensor, present: Tensor) -> Tensor:
@@ -244,11 +251,12 @@ class Fusion(nn.Module):
         x = torch.cat([token, level[..., None]], -1).transpose(0, 1)
         x = F.gelu(self.site_in(x), approximate="tanh")
         x = x + F.gelu(self.site_mid(x), approximate="tanh")
-        out = self.site_out(x).transpose(0, 1).float()
-        mean, factor = local_gaussian(out, self.site_position, self.world_from_array)
-        information = factor @ factor.transpose(-1, -2) * here[..., None, None]
-        total = information.sum(1) + prior
-        first = solve3(total, (information @ mean[..., None]).sum(1)[..., 0])
+        with exact(x):
+            out = self.site_out(x.float()).transpose(0, 1)
+            mean, factor = local_gaussian(out, self.site_position, self.world_from_array)
+            information = factor @ factor.transpose(-1, -2) * here[..., None, None]
+            total = information.sum(1) + prior
+            first = solve3(total, (information @ mean[..., None]).sum(1)[..., 0])
         return {"first": first, "total": total, "site_mean": mean, "site_factor": factor}
 
     def estimate(self, latent: Tensor, gain_db: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,7 +320,7 @@ def inverse_lower(factor: Tensor) -> Tensor:
 
 def chol3(matrix: Tensor) -> Tensor:
     """Cholesky factor of ``[..., 3, 3]`` as six numbers: diagonal, then (1,0), (2,0), (2,1). Exports to ONNX."""
-    a = torch.sqrt(matrix[..., 0, 0])
+    a = torch.sqrt(torch.clamp(matrix[..., 0, 0], min=1e-6))
     b = matrix[..., 1, 0] / a
     c = matrix[..., 2, 0] / a
     d = torch.sqrt(torch.clamp(matrix[..., 1, 1] - b * b, min=1e-6))
@@ -366,7 +374,7 @@ def position_loss(out: dict[str, Tensor], target: Tensor, present: Tensor, kind:
     site = robust_nll(out["site_mean"] - target[:, None], out["site_factor"])
     error, total = out["first"] - target, out["total"]
     white = (error[:, None] @ total @ error[..., None])[:, 0, 0]
-    fused = 2 * torch.sqrt(white + 1e-4) - torch.log(chol3(total)[..., :3]).sum(-1)
+    fused = 2 * torch.sqrt(torch.clamp(white, min=0.0) + 1e-4) - torch.log(chol3(total)[..., :3]).sum(-1)
     return loss + 0.05 * (site * present).sum(1).mean() / present.shape[1] + 0.1 * fused.mean()
 
 

@@ -213,6 +213,8 @@ class Trainer:
         self.masks = torch.Generator(device).manual_seed(config.seed + 3)
         self.stage, self.done, self.seconds = ("local" if config.local else "joint"), 0, 0.0
         self.calibrated = False
+        self.skipped = 0
+        """Steps left out because a gradient was not finite."""
         self.history: list[dict[str, Any]] = []
         self.decoder: nn.Module | None = (
             build_autoencoder(config.shape, config.phase_reference).to(device) if config.local else None
@@ -289,10 +291,13 @@ class Trainer:
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(
+        norm = nn.utils.clip_grad_norm_(
             (p for group in self.optimiser.param_groups for p in group["params"]), schedule.clip
         )
-        self.optimiser.step()
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        else:
+            self.skipped += 1
         self.done += schedule.batch
         return float(loss.detach())
 
