@@ -1,8 +1,9 @@
 "use strict";
 (() => {
+  const controls = document.querySelector(".controls");
+  if (!controls) return; // nothing was recorded
   const run = JSON.parse(document.getElementById("run").textContent);
   const SVG = document.querySelector("svg").namespaceURI;
-  const controls = document.querySelector(".controls");
   const slider = controls.querySelector("input");
   const button = controls.querySelector("button");
   const readout = controls.querySelector("output");

@@ -380,6 +380,20 @@ def test_picture_is_one_svg_in_light_and_dark(run: Path, tmp_path: Path) -> None
 
 @pytest.mark.browser
 def test_a_browser_runs_the_script_and_has_no_complaint(report: Path, chromium: str) -> None:
+    page, complaints = in_browser(report, chromium)
+    assert re.search(r"<output>0\.0 s · height -?\d", page)
+    assert not complaints
+
+
+@pytest.mark.browser
+def test_a_browser_shows_an_empty_run_without_complaint(tmp_path: Path, chromium: str) -> None:
+    page, complaints = in_browser(write_report(fabricate(tmp_path / "run", num_ues=0)), chromium)
+    assert "No snapshot was recorded." in page
+    assert not complaints
+
+
+def in_browser(report: Path, chromium: str) -> tuple[str, list[str]]:
+    """The page after its script has run, and what the browser's console says."""
     done = subprocess.run(
         [
             *(chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
@@ -390,8 +404,7 @@ def test_a_browser_runs_the_script_and_has_no_complaint(report: Path, chromium: 
         timeout=60,
         check=True,
     )
-    assert re.search(r"<output>0\.0 s · height -?\d", done.stdout)
-    assert "CONSOLE" not in done.stderr
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.fixture
