@@ -87,10 +87,11 @@ def position_digest(position_m: NDArray[Any]) -> str:
 
 def scenario_positions(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
     """Position of each UE at each of its snapshots, on the grid, ``{ue: [n, 3]}``, m."""
-    return {
-        ue: on_grid(scenario.trajectory(ue).position_in_world_m(scenario.sample_times_ns(ue) * 1e-9)) * GRID_M
+    positions = {
+        ue: scenario.trajectory(ue).position_in_world_m(scenario.sample_times_ns(ue) * 1e-9)
         for ue in scenario.ue_ids
     }
+    return {ue: on_grid(position_m).astype(np.float64) * GRID_M for ue, position_m in positions.items()}
 
 
 class TraceLibrary:
@@ -162,7 +163,8 @@ def cannot_trace(count: int, why: str) -> PathTable:
     """Say that paths are missing."""
     raise ChannelError(
         f"no stored trace has {count} of the scenario's positions, and {why} "
-        '(to trace: pip install "fronthaul-sim[rt]", and on a CPU LLVM 16 or newer, e.g. apt-get install libllvm19)'
+        '(to trace: pip install "fronthaul-sim[rt]", and on a CPU LLVM 16 or newer, e.g. '
+        "apt-get install libllvm19)"
     )
 
 
@@ -233,7 +235,7 @@ class Channel:
         return result
 
     def clock_offset_s(self, ue: str, index: int) -> NDArray[np.float64]:
-        """Timing offset of each link in one snapshot: the UE's, common to all, plus each base station's own."""
+        """Timing offset of each link in one snapshot: the UE's, common to all, plus the base station's own."""
         clock = self._scenario.clock
         bs_ids = self._scenario.bs_ids
         if clock.kind == "synchronised":
