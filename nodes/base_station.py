@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from broker.frame import Frame
 from models.quantiser import check_bits, pack, quantise, rescale_step
-from nodes.positioning_model import PositioningModel
+from nodes.positioning_model import Embedding, PositioningModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,18 @@ class BaseStation:
         if not self.up:
             return None
         seq = self._next_seq.get(ue, 0) if seq is None else seq
-        embedding = self._model.encode(self.bs_id, pilots, noise_variance)
-        assert embedding.latent.shape == (self._model.dims,), f"latent is {embedding.latent.shape}"
+        return self.frame(ue, seq, t_sample_ns, self._embed(ue, seq, pilots, noise_variance), t_publish_ns)
+
+    def frame(
+        self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding, t_publish_ns: int
+    ) -> Frame | None:
+        """Frame of an embedding, or None when the policy keeps silent; arguments and errors as of `snapshot`."""
         gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
         payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload))
         if payload is None:
             return None
         self._next_seq[ue] = seq + 1
-        step = rescale_step(self._step, self._model.bits, payload.bits)
-        indices = quantise(embedding.latent[: payload.dims], payload.bits, step)
+        step, packed = self._packed(ue, seq, embedding, payload)
         return Frame(
             run=self.run,
             bs=self.bs_id,
@@ -130,8 +133,25 @@ class BaseStation:
             step=step,
             gain_db=gain_db,
             model=self._model.digest,
-            payload=pack(indices, payload.bits),
+            payload=packed,
         )
+
+    def step(self, bits: int) -> float:
+        """Quantiser step for messages of so many bits per coefficient."""
+        return rescale_step(self._step, self._model.bits, bits)
+
+    def _embed(
+        self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
+    ) -> Embedding:
+        embedding = self._model.encode(self.bs_id, pilots, noise_variance)
+        assert embedding.latent.shape == (self._model.dims,), f"latent is {embedding.latent.shape}"
+        return embedding
+
+    def _packed(self, ue: str, seq: int, embedding: Embedding, payload: Payload) -> tuple[float, bytes]:
+        """Step and bytes of a message."""
+        step = self.step(payload.bits)
+        indices = quantise(embedding.latent[: payload.dims], payload.bits, step)
+        return step, pack(indices, payload.bits)
 
     def _size(self, heard: Heard) -> Payload | None:
         if self._policy is None:

@@ -1,11 +1,11 @@
 """The law of the central unit: collect what arrives, fuse what closed, track what was fused."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,18 @@ class CuCounts:
     misses: int
     restarts: int
     """Streams of frames that counted from the start again."""
+
+
+class Update(NamedTuple):
+    """What `Tracker.update` takes."""
+
+    ues: list[str]
+    t_ns: list[int]
+    positions_m: Float64
+    covariances_m2: Float64
+
+
+Conclusions = Generator[Update, list[Outcome], list[Fix | Miss]]
 
 
 class CentralUnit:
@@ -166,6 +178,10 @@ class CentralUnit:
         """What is known of a UE at a time (None: at its last fix); see `Tracker.track`."""
         return self._tracker.track(ue, t_ns)
 
+    def resume(self, tracks: Sequence[Track]) -> None:
+        """Go on from tracks as they were last known, after this part was away; see `Tracker.resume`."""
+        self._tracker.resume(tracks)
+
     @property
     def ues(self) -> tuple[str, ...]:
         """UEs with a track, in the order of their names."""
@@ -184,13 +200,17 @@ class CentralUnit:
             return "malformed"
         return None
 
-    def _fuse_and_track(self, snapshots: list[Snapshot]) -> list[Fix | Miss]:
-        """Results of snapshots that closed at the same time, in their order."""
+    def conclude(self, snapshots: Sequence[Snapshot]) -> Conclusions:
+        """Results of snapshots that closed at the same time, in their order, as a generator.
+
+        It yields what the tracker shall take in and is sent what became of it, so that a driver may hand
+        the updates of many central units to one tracker.
+        """
         enough = [at for at, snapshot in enumerate(snapshots) if len(snapshot.arrivals) >= self.policy.min_bs]
         fused = self._fuser.fuse([snapshots[at] for at in enough])
         good = [at for at, is_finite in zip(enough, fused.finite, strict=True) if is_finite]
         positions_m, covariances_m2 = fused.position_m[fused.finite], fused.covariance_m2[fused.finite]
-        outcomes = self._tracker.update(
+        outcomes = yield Update(
             [snapshots[at].ue for at in good],
             [snapshots[at].t_sample_ns for at in good],
             positions_m,
@@ -206,6 +226,15 @@ class CentralUnit:
                 self._made["misses"] += 1
                 results.append(self._miss(snapshot, "not_finite" if at in enough else "min_bs"))
         return results
+
+    def _fuse_and_track(self, snapshots: Sequence[Snapshot]) -> list[Fix | Miss]:
+        conclusions = self.conclude(snapshots)
+        try:
+            conclusions.send(self._tracker.update(*next(conclusions)))
+        except StopIteration as done:
+            results: list[Fix | Miss] = done.value
+            return results
+        raise AssertionError("one update for all that closed together")
 
     def _fix(self, snapshot: Snapshot, position_m: Float64, covariance_m2: Float64, outcome: Outcome) -> Fix:
         t_fix_ns = snapshot.t_close_ns + self.policy.processing_ns

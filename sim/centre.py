@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from broker.bus import Arrival
-from broker.frame import decode_frame
-from nodes import CentralUnit, CuPolicy, Fix, PositioningModel, Track, TrackerParams
+from broker.frame import Frame, decode_frame
+from nodes import CentralUnit, CuPolicy, Fix, Miss, PositioningModel, Track, TrackerParams
 from sim.agenda import Agenda, Alarm, Moment
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.fingerprint import Event, Fingerprint
@@ -51,14 +51,15 @@ class Centre:
         self._recorder = recorder
         self._known_models = {model.digest}
         self.policy = cu_policy(scenario)
-        self.unit = CentralUnit(
-            model, self.policy, tracker_params(scenario), expected=scenario.bs_ids, run=run
-        )
+        self.unit = self._central_unit(scenario, model, run)
         self.book = FixBook(recorder.tables["fixes"].append)
         self.revisions = 0
         self.errors: list[str] = []
         self._revised: list[SnapshotKey] = []
         self._deadline = Alarm(agenda, Moment.DEADLINE, self.advance)
+
+    def _central_unit(self, scenario: Scenario, model: PositioningModel, run: str | None) -> CentralUnit:
+        return CentralUnit(model, self.policy, tracker_params(scenario), expected=scenario.bs_ids, run=run)
 
     def expect(self, snapshot: Snapshot) -> None:
         """A UE has been sampled: there should be a fix by the deadline."""
@@ -88,15 +89,19 @@ class Centre:
     def advance(self) -> None:
         """Let the central unit close what is due now."""
         for result in self.unit.advance(self._agenda.now_ns):
-            if isinstance(result, Fix):
-                self._keep(result)
-            else:
-                self._miss(result.ue, result.t_sample_ns, result.t_fix_ns, result.track)
-                self._ledger.close(result.ue, result.t_sample_ns)
+            self._book(result)
         self._deadline.set(self.unit.next_deadline_ns())
 
+    def _book(self, result: Fix | Miss) -> None:
+        """Write down what became of a snapshot that closed."""
+        if isinstance(result, Fix):
+            self._keep(result)
+        else:
+            self._miss(result.ue, result.t_sample_ns, result.t_fix_ns, result.track)
+            self._ledger.close(result.ue, result.t_sample_ns)
+
     def _receive_one(self, arrival: Arrival) -> None:
-        frame = decode_frame(arrival.parts, known_models=self._known_models)
+        frame = self._decoded(arrival)
         now_ns = arrival.t_arrival_ns
         verdict = self.unit.receive(frame, now_ns)
         key = (frame.bs, frame.ue, frame.seq)
@@ -117,6 +122,9 @@ class Centre:
             self._ledger.refuse(key, now_ns, cause)
             self._events.add(Event(now_ns, "refuse", name, cause))
             self.errors.append(f"the central unit refused {name}: {cause}")
+
+    def _decoded(self, arrival: Arrival) -> Frame:
+        return decode_frame(arrival.parts, known_models=self._known_models)
 
     def _keep(self, fix: Fix) -> None:
         self._ledger.close(fix.ue, fix.t_sample_ns, fix.bs_used)
@@ -146,7 +154,8 @@ class Centre:
     def _give_up(self, snapshot: Snapshot) -> None:
         """A deadline has passed of which the central unit may not know: perhaps no frame came at all."""
         track = self.unit.track(snapshot.ue, snapshot.t_sample_ns)
-        self._miss(snapshot.ue, snapshot.t_sample_ns, self._agenda.now_ns + self.policy.processing_ns, track)
+        closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
+        self._miss(snapshot.ue, snapshot.t_sample_ns, closing_ns + self.policy.processing_ns, track)
 
     def _miss(self, ue: str, t_sample_ns: int, t_ns: int, track: Track | None) -> None:
         snapshot = self.book.miss(ue, t_sample_ns, t_ns, track)

@@ -231,8 +231,8 @@ def nees(error_m: Floats, covariance_m2: Floats) -> Floats:
 
 def _anees(folder: RunFolder, estimate: tuple[str, ...], covariance: str) -> float | None:
     """Average NEES over the three dimensions: 1 when the covariance is honest."""
-    total, count = 0.0, 0
     columns = [*estimate, *_TRUE, *(f"{covariance}_{pair}" for pair in _COVARIANCE)]
+    parts = [np.zeros(0)]
     for batch in folder.batches("fixes", columns):
         rows = _matrix(batch, columns)
         rows = rows[np.isfinite(rows).all(axis=1)]
@@ -240,9 +240,9 @@ def _anees(folder: RunFolder, estimate: tuple[str, ...], covariance: str) -> flo
         for column, (i, j) in enumerate(_PAIRS, start=6):
             matrix[:, i, j] = matrix[:, j, i] = rows[:, column]
         if len(rows):
-            total += float(nees(rows[:, :3] - rows[:, 3:6], matrix).sum())
-            count += len(rows)
-    return total / (3 * count) if count else None
+            parts.append(nees(rows[:, :3] - rows[:, 3:6], matrix))
+    squared = np.concatenate(parts)  # summed in one go: the result does not depend on how a table is cut
+    return float(squared.sum()) / (3 * len(squared)) if len(squared) else None
 
 
 def _rows(folder: RunFolder, columns: tuple[str, ...], function: Any) -> Floats:

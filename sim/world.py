@@ -59,6 +59,8 @@ class World:
         wire: carries frames to the fronthaul law and on to the central unit.
         recorder: open; takes all that happens.
         listener: called with each event, in order.
+        events: hashes the events, instead of a `Fingerprint` for the listener.
+        centre: makes the central unit with its books.
     """
 
     def __init__(
@@ -71,17 +73,19 @@ class World:
         wire: Wire,
         recorder: Recorder,
         listener: Callable[[Event], None] | None = None,
+        events: Fingerprint | None = None,
+        centre: type[Centre] = Centre,
     ) -> None:
         self.scenario = scenario
         self._channel = channel
         self._wire = wire
         self._recorder = recorder
         self._agenda = Agenda()
-        self.events = Fingerprint(listener)
+        self.events = Fingerprint(listener) if events is None else events
         self.ledger = FrameLedger(recorder.tables["frames"].append)
         self._stations = stations
         self.fronthaul = Fronthaul(*scenario.fronthaul.laws(), scenario.seed)
-        self.centre = Centre(
+        self.centre = centre(
             scenario,
             model,
             run_id(scenario),

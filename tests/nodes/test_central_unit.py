@@ -7,6 +7,7 @@ import pytest
 from broker.frame import Frame, decode_frame, encode_frame
 from models.testing import GeometryModel
 from nodes import BaseStation, CentralUnit, CuPolicy, Fix, Gap, Miss, Outcome, TrackerParams
+from nodes.fuser import ROWS_AT_A_TIME
 
 MS = 1_000_000
 BSS = ("bs1", "bs2", "bs3")
@@ -164,7 +165,8 @@ def test_snapshots_that_close_together_are_fused_together_however_seldom_the_dri
             if t_ms % every_ms == 0:
                 made += site.cu.advance(t_ms * MS)
         made += site.cu.advance(1000 * MS)
-        assert model.sizes == [1, 2] * 4
+        # One call for ue3, one for the others together, each filled up.
+        assert model.sizes == [ROWS_AT_A_TIME, ROWS_AT_A_TIME] * 4
         results.append([(made_.t_fix_ns, made_.ue, made_.t_sample_ns) for made_ in made])
     assert results[0] == results[1]
     assert results[0][:3] == [(10 * MS, "ue3", 0), (50 * MS, "ue1", 0), (50 * MS, "ue2", 0)]

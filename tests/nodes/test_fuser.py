@@ -9,7 +9,7 @@ from models.quantiser import dequantise, unpack
 from models.testing import GeometryModel
 from nodes.base_station import BaseStation
 from nodes.collector import Arrival, Snapshot
-from nodes.fuser import MIN_VARIANCE_M2, Fuser
+from nodes.fuser import MIN_VARIANCE_M2, ROWS_AT_A_TIME, Fuser
 
 BSS = ("bs1", "bs2", "bs3", "bs4")
 Float64 = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ def test_any_subset_is_fused_with_the_others_masked(bss: tuple[str, ...]) -> Non
     fused = Fuser(model).fuse([snapshot(model, [30, -20, 10], bss)])
     latents, gain_db, present = model.asked[0]
     assert latents.dtype == np.float32
-    np.testing.assert_array_equal(present, [[bs in bss for bs in BSS]])
+    np.testing.assert_array_equal(present, [[bs in bss for bs in BSS]] * ROWS_AT_A_TIME)
     np.testing.assert_array_equal(latents[0][~present[0]], 0)
     np.testing.assert_array_equal(gain_db[0][~present[0]], 0)
     np.testing.assert_allclose(gain_db[0][present[0]], [10 + BSS.index(bs) for bs in bss], atol=1e-4)
@@ -90,11 +90,11 @@ def test_frames_of_different_sizes_go_together() -> None:
     np.testing.assert_allclose(fused.position_m[0], [9, 8, 7], atol=6)  # 6 bits over 1 km
 
 
-def test_snapshots_go_in_the_order_given_in_batches_of_a_fixed_size() -> None:
+def test_snapshots_go_in_the_order_given_in_batches_of_whole_multiples() -> None:
     model = Recorder()
     snapshots = [snapshot(model, [10 * at, 0, 0], ("bs1", "bs2")) for at in range(7)]
-    fused = Fuser(model, max_batch=3).fuse(snapshots)
-    assert [len(latents) for latents, _, _ in model.asked] == [3, 3, 1]
+    fused = Fuser(model, max_batch=6).fuse(snapshots)
+    assert [len(latents) for latents, _, _ in model.asked] == [2 * ROWS_AT_A_TIME, ROWS_AT_A_TIME]
     np.testing.assert_allclose(fused.position_m[:, 0], 10.0 * np.arange(7), atol=0.2)
 
 
