@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.channel.tracer import outdoor
-
 Array = NDArray[Any]
 
 AREA_LOW_M = (-80.0, -90.0, 0.5)
@@ -18,6 +16,7 @@ SQUARE_M = 20.0
 BLOCKED_SHARE = 0.06
 BENCHMARK_SEED = 20_24
 CLEARANCE_M = 0.25
+"""No test point lies closer to a training point."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def _draws(purpose: str, chunk: int = 0) -> np.random.Generator:
 
 
 def blocked_squares() -> Array:
-    """Which squares of 20 m are never trained on, ``[rows, columns]`` of bool, from the low corner of the area."""
+    """Which squares of 20 m are never trained on, ``[rows, columns]``, from the low corner of the area."""
     columns = int(np.ceil((AREA_HIGH_M[0] - AREA_LOW_M[0]) / SQUARE_M))
     rows = int(np.ceil((AREA_HIGH_M[1] - AREA_LOW_M[1]) / SQUARE_M))
     result: Array = _draws("held-out squares").random((rows, columns)) < BLOCKED_SHARE
@@ -70,10 +69,18 @@ def in_blocked_square(position_m: Array) -> Array:
     return result
 
 
+def num_chunks(pool: Pool) -> int:
+    """Chunks that a pool has, the last perhaps shorter."""
+    return -(-pool.points // CHUNK)
+
+
 def chunk_positions(
     pool: Pool, chunk: int, height_m: Array, x0_m: float, y0_m: float, step_m: float
 ) -> Array:
-    """Positions of one chunk of a pool, ``[CHUNK, 3]``, m; the same on every call."""
+    """Positions of one chunk of a pool, ``[CHUNK, 3]``, m; the same on every call.
+
+    The other arguments are the height map of the scene, see :class:`sim.city.HeightMap`.
+    """
     draws = _draws(f"points/{pool.name}", chunk)
     found: list[Array] = []
     count = 0
@@ -86,3 +93,25 @@ def chunk_positions(
         found.append(candidates[fit])
         count += int(fit.sum())
     return np.concatenate(found)[:wanted]
+
+
+def outdoor(height_m: Array, x0_m: float, y0_m: float, step_m: float, position_m: Array) -> Array:
+    """Whether each position ``[n, 3]`` lies above the roof or ground of the nearest node of a height map."""
+    column = np.clip(np.rint((position_m[:, 0] - x0_m) / step_m).astype(int), 0, height_m.shape[1] - 1)
+    row = np.clip(np.rint((position_m[:, 1] - y0_m) / step_m).astype(int), 0, height_m.shape[0] - 1)
+    result: Array = position_m[:, 2] > height_m[row, column]
+    return result
+
+
+def clear_of(position_m: Array, other_m: Array, distance_m: float = CLEARANCE_M) -> Array:
+    """Whether each position ``[n, 3]`` is farther than ``distance_m`` from all others ``[m, 3]``."""
+    by_x = other_m[np.argsort(other_m[:, 0], kind="stable")]
+    first = np.searchsorted(by_x[:, 0], position_m[:, 0] - distance_m)
+    last = np.searchsorted(by_x[:, 0], position_m[:, 0] + distance_m, side="right")
+    return np.array(
+        [
+            not (((by_x[low:high] - point) ** 2).sum(axis=1) <= distance_m**2).any()
+            for point, low, high in zip(position_m, first, last, strict=True)
+        ],
+        dtype=bool,
+    )

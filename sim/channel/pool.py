@@ -1,16 +1,66 @@
-"""Trace the benchmark's random points chunk by chunk; what is done is never done again."""
+"""Trace the benchmark's random points, chunk by chunk: `python -m sim trace --pool NAME`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.path_table import PathTable, concatenate, read_path_table, write_path_table
-from sim.channel.benchmark import CHUNK, Pool, chunk_positions
-from sim.channel.tracer import Tracer, World
+from models.path_table import PathTable, concatenate, read_path_table
+from sim.channel.benchmark import POOLS, Pool, chunk_positions, num_chunks
+from sim.channel.errors import ChannelError
+from sim.channel.traces import traces_cache
+from sim.channel.tracing import Report, join, say, trace_chunks
+from sim.channel.world import World, world_of
+from sim.city import HeightMap
+from sim.deployment import MUNICH6
+
+HeightGrid = tuple[NDArray[np.floating], float, float, float]
+"""Heights, x and y of the first node, step: the last arguments of ``chunk_positions``."""
+
+
+def trace_benchmark(
+    pool_name: str, chunks: int | None = None, out: Path | None = None, report: Report = say
+) -> list[Path]:
+    """Trace random outdoor points of the ``munich6`` benchmark into the user's cache.
+
+    Args:
+        pool_name: One of ``POOLS``.
+        chunks: Only so many of its chunks.
+        out: Also write all chunks as one file to this folder.
+        report: Gets lines of progress.
+
+    Returns:
+        The chunks, or the one file in ``out``.
+
+    Raises:
+        ChannelError: There is no such pool, the ray tracer cannot run here, or a chunk is damaged.
+    """
+    pool = pool_of(pool_name)
+    world = world_of(MUNICH6)
+    paths = trace_pool(world, pool, traces_cache(), munich_heights(), chunks, report)
+    return paths if out is None else [join(paths, out / f"{pool.name}-{world.key()}.h5")]
+
+
+def pool_of(name: str) -> Pool:
+    """A pool by its name; raises ChannelError."""
+    if name not in POOLS:
+        raise ChannelError(f"unknown pool '{name}'; one of {', '.join(POOLS)}")
+    return POOLS[name]
+
+
+def munich_heights() -> HeightGrid:
+    """The shipped height map of the benchmark's scene; raises ChannelError."""
+    city = HeightMap.load(MUNICH6.scene)
+    if city is None:
+        raise ChannelError(f"the height map of {MUNICH6.scene} is missing: git checkout -- scenarios/traces")
+    return city.height_m, city.x0_m, city.y0_m, city.step_m
+
+
+def pool_positions(pool: Pool, heights: HeightGrid) -> NDArray[np.float64]:
+    """All positions of a pool, ``[points, 3]``, m."""
+    return np.concatenate([chunk_positions(pool, chunk, *heights) for chunk in range(num_chunks(pool))])
 
 
 def chunk_path(cache: Path, world: World, pool: Pool, chunk: int) -> Path:
@@ -22,31 +72,23 @@ def trace_pool(
     world: World,
     pool: Pool,
     cache: Path,
-    height_map: tuple[np.ndarray, float, float, float],
+    heights: HeightGrid,
     chunks: int | None = None,
-    report: Callable[[str], None] = print,
+    report: Report = say,
 ) -> list[Path]:
     """Trace the first ``chunks`` chunks of a pool (default: all) into ``cache``; resumes by itself.
 
-    Returns the chunk files in order. ``report`` gets a line per traced chunk, with the time still to go.
+    Returns the chunk files in order.
     """
-    total = -(-pool.points // CHUNK)
-    wanted = [chunk_path(cache, world, pool, chunk) for chunk in range(min(total, chunks or total))]
-    missing = [chunk for chunk, path in enumerate(wanted) if not path.is_file()]
-    if not missing:
-        return wanted
-    wanted[0].parent.mkdir(parents=True, exist_ok=True)
-    tracer = Tracer(world)
-    started = time.monotonic()
-    for done, chunk in enumerate(missing, start=1):
-        write_path_table(tracer.trace(chunk_positions(pool, chunk, *height_map)), wanted[chunk])
-        each = (time.monotonic() - started) / done
-        report(
-            f"{pool.name}: chunk {chunk + 1} of {len(wanted)}, {each:.1f} s each, {each * (len(missing) - done):.0f} s to go"
-        )
-    return wanted
+    total = num_chunks(pool)
+    wanted = {
+        chunk_path(cache, world, pool, chunk): chunk_positions(pool, chunk, *heights)
+        for chunk in range(min(total, chunks or total))
+    }
+    trace_chunks(world, pool.name, wanted, report)
+    return list(wanted)
 
 
 def read_pool(paths: list[Path]) -> PathTable:
-    """One table of all chunks."""
+    """One table of all chunks; raises PathTableError."""
     return concatenate([read_path_table(path) for path in paths])

@@ -2,143 +2,137 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import ctypes
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.path_table import PathTable
+from models.path_table import PathTable, concatenate
+from sim.channel.errors import ChannelError
 from sim.channel.llvm import INSTALL_HINT, point_the_tracer_at_llvm
+from sim.channel.unfold import unfold
+from sim.channel.world import SolverSettings, World, is_scene_file
+
+__all__ = ["PathBufferFullError", "SolverSettings", "Tracer", "TracingUnavailableError", "World"]
 
 Array = NDArray[Any]
-SPEED_OF_LIGHT_MPS = 299_792_458.0
-SPECULAR = 1
-DIFFRACTION = 8
+
+ABOVE_EVERYTHING_M = 1000.0
 
 
-class TracingUnavailable(RuntimeError):
+class TracingUnavailableError(ChannelError):
     """The ray tracer cannot run here; the message says what to install."""
 
 
-@dataclass(frozen=True)
-class SolverSettings:
-    """How paths are searched for and how many are kept.
+class PathBufferFullError(ChannelError):
+    """The solver's buffer of candidate paths filled up, so paths may be missing."""
 
-    Attributes:
-        max_depth: Most specular reflections of a path.
-        rays_per_source: Rays shot from each base station.
-        path_capacity: Size of the path buffer of one source; a full buffer is an error.
-        diffraction: First-order diffraction, also in the lit region.
-        batch: UE positions per call of the solver.
-        candidate_table: Entries per source of the hash table in which the solver remembers the chains it has
-            seen. Its default of a million loses paths to collisions, and which ones depends on the batch: on 100
-            outdoor positions of Munich 5 % of the paths were missing. At 2^26 none was, whatever the batch.
-        kept_paths: Most paths kept of a link, strongest first.
-        floor_db: Paths this far below the strongest of the link are dropped.
-        seed: Seed of the solver.
+
+def require_ray_tracer() -> None:
+    """Prepare the import of the ray tracer; it is not imported yet.
+
+    Raises:
+        TracingUnavailableError: Sionna RT is missing, or what it computes with.
     """
-
-    max_depth: int = 6
-    rays_per_source: int = 20_000
-    path_capacity: int = 200_000
-    diffraction: bool = True
-    batch: int = 100
-    candidate_table: int = 2**26
-    kept_paths: int = 24
-    floor_db: float = 40.0
-    seed: int = 42
+    if importlib.util.find_spec("sionna") is None:
+        raise TracingUnavailableError("tracing needs Sionna RT: pip install '.[rt]'")
+    if point_the_tracer_at_llvm() is None and not has_cuda():
+        raise TracingUnavailableError(f"tracing needs LLVM on a CPU: {INSTALL_HINT}")
 
 
-@dataclass(frozen=True)
-class World:
-    """All that shapes the paths besides the UE's position.
-
-    Attributes:
-        scene: Name of a scene that comes with Sionna RT, or the path of a Mitsuba scene file.
-        carrier_hz: Carrier frequency, Hz.
-        bs_ids: Names of the base stations.
-        bs_position_m: Their positions in world axes, m.
-        boresight_m: The point that every array looks at, m.
-        element: Element pattern of the base stations.
-        polarisation: Polarisation of both ends.
-        solver: Solver settings. Batch, buffer and table sizes do not count for the key: where they are large
-            enough, results do not depend on them.
-    """
-
-    scene: str
-    carrier_hz: float
-    bs_ids: tuple[str, ...]
-    bs_position_m: tuple[tuple[float, float, float], ...]
-    boresight_m: tuple[float, float, float]
-    element: str = "tr38901"
-    polarisation: str = "V"
-    solver: SolverSettings = field(default_factory=SolverSettings)
-
-    def key(self) -> str:
-        """Digest of the world, 16 hexadecimal digits: equal worlds give equal paths."""
-        described = asdict(self)
-        for setting in ("batch", "path_capacity", "candidate_table"):
-            del described["solver"][setting]
-        text = json.dumps(described, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+def has_cuda() -> bool:
+    """Whether NVIDIA's driver is there: with it the ray tracer needs no LLVM."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 class Tracer:
     """Sionna RT with the world's base stations in place.
 
     Raises:
-        TracingUnavailable: Sionna RT or a working LLVM is missing.
+        TracingUnavailableError: Sionna RT is missing, or what it computes with.
+        ChannelError: The scene is neither one of Sionna RT's nor a Mitsuba scene file.
     """
 
     def __init__(self, world: World) -> None:
-        if point_the_tracer_at_llvm() is None:
-            raise TracingUnavailable(f"tracing needs LLVM on a CPU: {INSTALL_HINT}")
-        try:
-            import sionna.rt as rt
-        except ImportError as error:
-            raise TracingUnavailable('tracing needs Sionna RT: pip install "fronthaul-sim[rt]"') from error
+        require_ray_tracer()
+        import sionna.rt as rt
+
         self._rt = rt
         self.world = world
-        builtin = getattr(rt.scene, world.scene, None)
-        scene = rt.load_scene(builtin or world.scene)
-        scene.frequency = world.carrier_hz
-        scene.tx_array = rt.PlanarArray(
+        self._scene = rt.load_scene(scene_file(rt, world.scene))
+        self._scene.frequency = world.carrier_hz
+        self._scene.tx_array = rt.PlanarArray(
             num_rows=1, num_cols=1, pattern=world.element, polarization=world.polarisation
         )
-        scene.rx_array = rt.PlanarArray(
+        self._scene.rx_array = rt.PlanarArray(
             num_rows=1, num_cols=1, pattern="iso", polarization=world.polarisation
         )
         for bs, position in zip(world.bs_ids, world.bs_position_m, strict=True):
-            scene.add(rt.Transmitter(bs, position=list(position), look_at=list(world.boresight_m)))
-        self._scene = scene
-        self._solver = rt.PathSolver(deterministic=True)
-        from sionna.rt.path_solvers.sb_candidate_generator import SBCandidateGenerator
-
-        SBCandidateGenerator.MIN_SPEC_COUNT_SIZE = world.solver.candidate_table
+            self._scene.add(rt.Transmitter(bs, position=list(position), look_at=list(world.boresight_m)))
         self._receivers: list[Any] = []
+        self._solver = rt.PathSolver(deterministic=True)
+        self._candidates = _CandidateCounter(self._solver)
 
     def trace(self, position_m: Array) -> PathTable:
         """Paths of the given UE positions.
 
         Args:
-            position_m: UE positions in world axes, ``[P, 3]``, m.
+            position_m: UE positions in world axes, ``[P, 3]``, P > 0, m.
 
         Raises:
-            RuntimeError: The path buffer filled up, so paths may be missing.
+            PathBufferFullError: One position has more candidates than the path buffer takes.
         """
         if position_m.ndim != 2 or position_m.shape[1] != 3:
             raise ValueError(f"positions must be [P, 3], not {list(position_m.shape)}")
-        batches = [
-            self._trace_batch(position_m[start : start + self.world.solver.batch])
-            for start in range(0, len(position_m), self.world.solver.batch)
-        ]
-        from models.path_table import concatenate
+        batch = self.world.solver.batch
+        return concatenate(
+            [self._trace_batch(position_m[at : at + batch]) for at in range(0, len(position_m), batch)]
+        )
 
-        return concatenate(batches)
+    def _trace_batch(self, position_m: Array) -> PathTable:
+        try:
+            return self._keep_strongest(self.solve(position_m), position_m)
+        except PathBufferFullError:
+            if len(position_m) == 1:
+                raise
+        half = len(position_m) // 2
+        return concatenate([self._trace_batch(position_m[:half]), self._trace_batch(position_m[half:])])
+
+    def solve(self, position_m: Array) -> Any:
+        """Sionna's own ``Paths`` of UE positions ``[P, 3]``, m, in one call of its solver.
+
+        Raises:
+            PathBufferFullError: A base station's part of the path buffer filled up, so paths may be missing.
+        """
+        settings = self.world.solver
+        self._place_receivers(position_m)
+        with candidate_table(settings.candidate_table):
+            paths = self._solver(
+                self._scene,
+                max_depth=settings.max_depth,
+                max_num_paths_per_src=settings.path_capacity,
+                samples_per_src=settings.rays_per_source,
+                los=True,
+                specular_reflection=True,
+                diffuse_reflection=False,
+                refraction=False,
+                diffraction=settings.diffraction,
+                seed=settings.seed,
+            )
+        if self._candidates.most >= settings.path_capacity:
+            raise PathBufferFullError(
+                f"path buffer full: {len(position_m)} UE positions have more candidate paths to one base "
+                f"station than path_capacity takes ({settings.path_capacity})"
+            )
+        return paths
 
     def _place_receivers(self, position_m: Array) -> None:
         while len(self._receivers) > len(position_m):
@@ -151,60 +145,38 @@ class Tracer:
             self._scene.add(receiver)
             self._receivers.append(receiver)
 
-    def _trace_batch(self, position_m: Array) -> PathTable:
+    def _keep_strongest(self, paths: Any, position_m: Array) -> PathTable:
         settings = self.world.solver
-        self._place_receivers(position_m)
-        paths = self._solver(
-            self._scene,
-            max_depth=settings.max_depth,
-            max_num_paths_per_src=settings.path_capacity,
-            samples_per_src=settings.rays_per_source,
-            los=True,
-            specular_reflection=True,
-            diffuse_reflection=False,
-            refraction=False,
-            diffraction=settings.diffraction,
-            seed=settings.seed,
-        )
+        shape = (len(position_m), len(self.world.bs_ids))
         delay = paths.tau.numpy().astype(np.float64)
-        if delay.ndim != 3:  # no path at all
-            delay = np.full((len(position_m), len(self.world.bs_ids), 0), -1.0)
-        found = int((delay >= 0).sum())
-        if found >= settings.path_capacity:
-            raise RuntimeError(f"path buffer full ({found} paths): raise path_capacity or lower batch")
-        return self._keep_strongest(paths, delay, position_m)
-
-    def _keep_strongest(self, paths: Any, delay: Array, position_m: Array) -> PathTable:
-        settings = self.world.solver
-        num_ue, num_bs, num_paths = delay.shape
-        if num_paths == 0:
-            return self._table(
-                position_m, np.zeros((num_ue, num_bs), np.int32), np.zeros((num_ue, num_bs)), {}
-            )
-        gain = (paths.a[0].numpy() + 1j * paths.a[1].numpy()).reshape(num_ue, num_bs, num_paths)
+        if delay.ndim != 3 or delay.shape[-1] == 0:  # no path at all
+            return self._table(position_m, np.zeros(shape, np.int32), np.zeros(shape), {})
+        gain = (paths.a[0].numpy() + 1j * paths.a[1].numpy()).reshape(*shape, -1)
         power = np.where(delay >= 0, np.abs(gain) ** 2, 0.0)
         order = np.argsort(-power, axis=-1, kind="stable")[..., : settings.kept_paths]
         sorted_power = np.take_along_axis(power, order, axis=-1)
         floor = sorted_power[..., :1] * 10 ** (-settings.floor_db / 10)
         keep = (sorted_power > 0) & (sorted_power >= floor)
         total = power.sum(axis=-1)
-        kept = (sorted_power * keep).sum(axis=-1)
-        dropped = 1 - kept / np.where(total > 0, total, np.inf) - (total == 0)
+        kept = np.where(keep, sorted_power, 0.0).sum(axis=-1)
+        dropped = np.where(total > 0, 1 - kept / np.where(total > 0, total, 1.0), 0.0)
         ue, bs, rank = np.nonzero(keep)
         index = order[ue, bs, rank]
-        vertices = paths.vertices.numpy()[:, ue, bs, index]  # [depth, R, 3], from the BS on
+        vertices = paths.vertices.numpy()[:, ue, bs, index].astype(
+            np.float64
+        )  # [depth, R, 3], from the BS on
         kinds = paths.interactions.numpy()[:, ue, bs, index]  # [depth, R]
-        chosen = {
+        columns = {
             "gain": gain[ue, bs, index].astype(np.complex64),
             "delay_s": delay[ue, bs, index],
             "line_of_sight": (kinds != 0).sum(axis=0) == 0,
-            **unfold(np.asarray(self.world.bs_position_m)[bs], np.asarray(position_m)[ue], vertices, kinds),
+            **unfold(np.asarray(self.world.bs_position_m)[bs], position_m[ue], vertices, kinds),
         }
-        return self._table(position_m, keep.sum(axis=-1).astype(np.int32), dropped, chosen)
+        return self._table(position_m, keep.sum(axis=-1).astype(np.int32), dropped, columns)
 
     def _table(self, position_m: Array, count: Array, dropped: Array, columns: dict[str, Array]) -> PathTable:
         ends = np.cumsum(count.reshape(-1), dtype=np.int64)
-        empty = {
+        empty: dict[str, Array] = {
             "gain": np.zeros(0, np.complex64),
             "delay_s": np.zeros(0),
             "line_of_sight": np.zeros(0, bool),
@@ -230,83 +202,59 @@ class Tracer:
         import mitsuba as mi
 
         grid_x, grid_y = np.meshgrid(x_m, y_m)
-        top = 1000.0
         origin = mi.Point3f(
             mi.Float(grid_x.ravel().astype(np.float32)),
             mi.Float(grid_y.ravel().astype(np.float32)),
-            mi.Float(top),
+            mi.Float(ABOVE_EVERYTHING_M),
         )
         ray = mi.Ray3f(o=origin, d=mi.Vector3f(0.0, 0.0, -1.0))
         hit = self._scene.mi_scene.ray_intersect(ray)
         distance = np.asarray(dr.select(hit.is_valid(), hit.t, dr.nan))
-        result: Array = (top - distance).reshape(grid_x.shape)
+        result: Array = (ABOVE_EVERYTHING_M - distance).reshape(grid_x.shape)
         return result
 
 
-def unfold(bs_position_m: Array, ue_position_m: Array, vertices_m: Array, kinds: Array) -> dict[str, Array]:
-    """Directions at both ends of each path and the point that stays put when the UE moves.
+class _CandidateCounter:
+    """Stands before the solver's image method and notes how full the buffer of candidates is that goes in.
 
-    Args:
-        bs_position_m: ``[R, 3]``, m.
-        ue_position_m: ``[R, 3]``, m.
-        vertices_m: Interaction points counted from the base station, ``[depth, R, 3]``, m.
-        kinds: Interaction types, ``[depth, R]``; 0 = none.
-
-    Returns:
-        ``ue_direction`` and ``bs_direction`` ``[R, 3]``, ``mirror`` ``[R, 3, 3]`` that takes a change of the
-        departure direction to a change of the arrival direction (zero when an edge lies between), and
-        ``image_distance_m`` ``[R]``: length of the path back to the BS, or to the last edge on the way.
+    The paths that come out of the solver do not tell: most candidates turn out to be none.
     """
-    num_paths = len(bs_position_m)
-    depth = (kinds != 0).sum(axis=0)
-    rows = np.arange(num_paths)
-    vertices = vertices_m.astype(np.float64)
-    points = np.concatenate(
-        [bs_position_m[None], vertices, vertices[:1] * 0]
-    )  # BS, vertices, place for the UE
-    points[depth + 1, rows] = ue_position_m
-    mirror = np.broadcast_to(np.eye(3), (num_paths, 3, 3)).copy()
-    image_distance = np.zeros(num_paths)
-    steps = int(depth.max(initial=0)) + 1
-    for step in range(steps):
-        active = step <= depth
-        leg = points[step + 1] - points[step]
-        image_distance += np.where(active, np.linalg.norm(leg, axis=1), 0.0)
-        at_vertex = step < depth
-        if not at_vertex.any():
-            continue
-        kind = kinds[step]
-        edge = at_vertex & (kind == DIFFRACTION)
-        image_distance[edge] = 0.0
-        mirror[edge] = 0.0
-        bounce = at_vertex & (kind == SPECULAR)
-        incoming = unit(points[step + 1] - points[step])
-        outgoing = unit(points[np.minimum(step + 2, len(points) - 1)] - points[step + 1])
-        normal = unit(outgoing - incoming)
-        reflection = np.eye(3) - 2 * normal[:, :, None] * normal[:, None, :]
-        mirror[bounce] = mirror[bounce] @ reflection[bounce]
-    last = points[depth, rows]
-    return {
-        "ue_direction": unit(last - ue_position_m),
-        "bs_direction": unit(points[1] - bs_position_m),
-        "mirror": mirror,
-        "image_distance_m": image_distance,
-    }
+
+    def __init__(self, solver: Any) -> None:
+        self.most = 0
+        """Candidates of the base station that has the most, in the last call."""
+        self._refine = solver._image_method
+        solver._image_method = self
+
+    def __call__(self, *, paths: Any, **arguments: Any) -> Any:
+        self.most = int(np.bincount(paths.source_indices.numpy(), minlength=1).max())
+        return self._refine(paths=paths, **arguments)
 
 
-def unit(vector: Array) -> Array:
-    """Vectors scaled to length one along the last axis."""
-    length = np.linalg.norm(vector, axis=-1, keepdims=True)
-    result: Array = vector / np.maximum(length, 1e-12)
-    return result
+@contextmanager
+def candidate_table(size: int) -> Iterator[None]:
+    """Sionna's hash table of candidate chains has this many entries per base station meanwhile."""
+    from sionna.rt.path_solvers.sb_candidate_generator import SBCandidateGenerator
+
+    before = SBCandidateGenerator.MIN_SPEC_COUNT_SIZE
+    SBCandidateGenerator.MIN_SPEC_COUNT_SIZE = size
+    try:
+        yield
+    finally:
+        SBCandidateGenerator.MIN_SPEC_COUNT_SIZE = before
 
 
-def outdoor(
-    height_m: Array, x0_m: float, y0_m: float, step_m: float, position_m: Sequence[Any] | Array
-) -> Array:
-    """Whether each position lies above the roof or ground of its cell."""
-    points = np.asarray(position_m)
-    column = np.clip(np.rint((points[:, 0] - x0_m) / step_m).astype(int), 0, height_m.shape[1] - 1)
-    row = np.clip(np.rint((points[:, 1] - y0_m) / step_m).astype(int), 0, height_m.shape[0] - 1)
-    result: Array = points[:, 2] > height_m[row, column]
-    return result
+def scene_file(rt: Any, scene: str) -> str:
+    """The file of a scene that is given by name or as a file.
+
+    Raises:
+        ChannelError: There is none.
+    """
+    if is_scene_file(scene):
+        return scene
+    named = {name: value for name, value in vars(rt.scene).items() if str(value).endswith(".xml")}
+    if scene not in named:
+        raise ChannelError(
+            f"no scene '{scene}': write a Mitsuba scene file (.xml) or one of {', '.join(sorted(named))}"
+        )
+    return str(named[scene])

@@ -1,117 +1,179 @@
-"""What `python -m sim trace` does: fill the store of paths, for scenarios or for the benchmark's points."""
+"""Trace what is missing, chunk by chunk: what is done stays done, however the work ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.path_table import PathTableError, write_path_table
-from sim.channel.benchmark import POOLS
-from sim.channel.channel import (
-    ChannelError,
+from models.path_table import PathTable, PathTableError, concatenate, read_path_table, write_path_table
+from sim.channel.errors import ChannelError
+from sim.channel.tracer import Tracer, require_ray_tracer
+from sim.channel.traces import (
     TraceLibrary,
+    position_digest,
     scenario_positions,
     trace_folders,
     traces_cache,
-    world_of,
 )
-from sim.channel.pool import trace_pool
-from sim.channel.tracer import Tracer, TracingUnavailable
-from sim.city import HeightMap
-from sim.deployment import MUNICH6
-from sim.errors import UserError
+from sim.channel.world import World, world_of
 from sim.scenario import Scenario
 
 CHUNK = 100
-"""Scenario positions per file: what an interrupted trace has done stays done."""
+"""Positions per chunk of a scenario."""
+
+Positions = NDArray[np.float64]
+Report = Callable[[str], object]
+"""Gets a line of progress now and then."""
+
+
+def say(line: str) -> None:
+    """Progress on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def find_paths(scenario: Scenario, report: Report = say, *, may_trace: bool = True) -> dict[str, PathTable]:
+    """Paths of every snapshot of every UE, traced now where no stored trace has them.
+
+    Raises:
+        ChannelError: A trace is damaged, or one is missing and the ray tracer cannot run here.
+    """
+    world = world_of(scenario.deployment, scenario.folder)
+    wanted = scenario_positions(scenario)
+    library = TraceLibrary(world, trace_folders(scenario.folder), first=scenario.name)
+    try:
+        missing = distinct(wanted, library)
+        if len(missing):
+            check_may_trace(len(missing), may_trace)
+            library.add(trace_positions(world, scenario.name, missing, traces_cache(), report))
+    except PathTableError as error:
+        raise ChannelError(str(error)) from error
+    return {ue: library.paths(position) for ue, position in wanted.items()}
+
+
+def distinct(wanted: Mapping[str, Positions], library: TraceLibrary) -> Positions:
+    """Positions that the library lacks, each once, in order, ``[n, 3]``, m."""
+    everything = np.concatenate(list(wanted.values()))
+    missing = everything[library.missing(everything)]
+    _, first = np.unique(missing, axis=0, return_index=True)
+    return missing[np.sort(first)]
+
+
+def check_may_trace(count: int, may_trace: bool) -> None:
+    """Raise a ChannelError that says what is missing, and why it cannot be traced, if so."""
+    try:
+        if not may_trace:
+            raise ChannelError("tracing is off")
+        require_ray_tracer()
+    except ChannelError as error:
+        raise ChannelError(f"no stored trace has {count} of the scenario's positions, and {error}") from error
 
 
 def trace_scenarios(
-    scenarios: Sequence[Scenario], out: Path | None, report: Callable[[str], None] = print
+    scenarios: Sequence[Scenario], out: Path | None = None, report: Report = say
 ) -> list[Path]:
-    """Trace what no stored trace has of the scenarios' positions; one file per scenario that needed any.
+    """Trace what is missing of the scenarios' positions, into one file for each scenario that lacks any.
 
     Args:
         scenarios: What to trace.
-        out: Folder for the traces; None: the user's cache.
+        out: Trace what this folder lacks, into it; None: what no folder has, into the user's cache.
         report: Gets lines of progress.
 
     Raises:
         ChannelError: The ray tracer cannot run here, or a stored trace is damaged.
     """
-    written: list[Path] = []
+    written = []
     for scenario in scenarios:
-        world = world_of(scenario.deployment)
-        folder = out or traces_cache()
-        folder.mkdir(parents=True, exist_ok=True)
+        world = world_of(scenario.deployment, scenario.folder)
+        wanted = scenario_positions(scenario)
         try:
-            library = TraceLibrary(world, [*trace_folders(scenario.folder), folder])
+            missing = distinct(
+                wanted, TraceLibrary(world, trace_folders(scenario.folder) if out is None else [out])
+            )
         except PathTableError as error:
             raise ChannelError(str(error)) from error
-        wanted = np.concatenate(list(scenario_positions(scenario).values()))
-        missing = wanted[library.missing(wanted)]
-        _, first = np.unique(missing, axis=0, return_index=True)
-        missing = missing[np.sort(first)]
-        if not len(missing):
-            report(f"{scenario.name}: all {len(wanted)} positions are there")
-            continue
-        written.append(_trace(scenario.name, world_of(scenario.deployment), missing, folder, report))
+        if len(missing):
+            written.append(trace_positions(world, scenario.name, missing, out or traces_cache(), report))
+        else:
+            report(
+                f"{scenario.name}: nothing to do, all {sum(map(len, wanted.values()))} positions are there"
+            )
     return written
 
 
-def _trace(
-    name: str, world: object, missing: np.ndarray, folder: Path, report: Callable[[str], None]
-) -> Path:
-    from models.path_table import concatenate, read_path_table
-    from sim.channel.channel import position_digest
-    from sim.channel.tracer import World
-
-    assert isinstance(world, World)
-    target = folder / f"{name}-{position_digest(missing)}-{world.key()}.h5"
-    pieces = folder / f".{target.stem}.chunks"
-    pieces.mkdir(exist_ok=True)
-    try:
-        tracer = Tracer(world)
-    except TracingUnavailable as error:
-        raise ChannelError(f"{name}: {error}") from error
-    paths = []
-    for start in range(0, len(missing), CHUNK):
-        piece = pieces / f"{start:06d}.h5"
-        if not piece.is_file():
-            write_path_table(tracer.trace(missing[start : start + CHUNK]), piece)
-        paths.append(piece)
-        report(f"{name}: {min(start + CHUNK, len(missing))} of {len(missing)} positions")
-    write_path_table(concatenate([read_path_table(piece) for piece in paths]), target)
-    for piece in paths:
-        piece.unlink()
-    pieces.rmdir()
-    report(f"{name}: {target}")
+def trace_positions(world: World, name: str, position_m: Positions, folder: Path, report: Report) -> Path:
+    """Trace positions ``[n, 3]`` into one file of a folder, whose name tells the positions and the world."""
+    make_folder(folder)
+    digest = f"{position_digest(position_m)}-{world.key()}"
+    chunks = traces_cache() / f"{digest}.chunks"
+    trace_chunks(
+        world,
+        name,
+        {
+            chunks / f"{start // CHUNK:04d}.h5": position_m[start : start + CHUNK]
+            for start in range(0, len(position_m), CHUNK)
+        },
+        report,
+    )
+    done = sorted(chunks.glob("*.h5"))
+    target = join(done, folder / f"{name}-{digest}.h5")
+    for path in done:
+        path.unlink()
+    chunks.rmdir()
     return target
 
 
-def trace_benchmark(
-    pool_name: str, chunks: int | None, out: Path | None, report: Callable[[str], None] = print
-) -> list[Path]:
-    """Trace random outdoor points of the ``munich6`` benchmark.
+def trace_chunks(world: World, name: str, chunks: Mapping[Path, Positions], report: Report) -> None:
+    """Trace the positions of each file that is not there yet."""
+    todo = {path: position_m for path, position_m in chunks.items() if not path.is_file()}
+    if not todo:
+        return
+    total = sum(map(len, chunks.values()))
+    left = sum(map(len, todo.values()))
+    report(f"{name}: {left} of {total} positions to trace")
+    tracer = Tracer(world)
+    started, traced = time.monotonic(), 0
+    for path, position_m in todo.items():
+        store(tracer.trace(position_m), path)
+        traced += len(position_m)
+        left -= len(position_m)
+        each_s = (time.monotonic() - started) / traced
+        report(
+            f"{name}: {total - left} of {total} positions, {1e3 * each_s:.0f} ms each, "
+            f"{each_s * left:.0f} s to go"
+        )
+
+
+def join(chunks: Sequence[Path], target: Path) -> Path:
+    """One file of several.
 
     Raises:
-        UserError: There is no such pool, or the ray tracer cannot run here.
+        ChannelError: A chunk is damaged, or the file cannot be written.
     """
-    if pool_name not in POOLS:
-        raise UserError(f"unknown pool '{pool_name}'; one of {', '.join(POOLS)}")
-    city = HeightMap.load(MUNICH6.scene)
-    if city is None:
-        raise UserError(f"there is no height map of {MUNICH6.scene}")
     try:
-        return trace_pool(
-            world_of(MUNICH6),
-            POOLS[pool_name],
-            out or traces_cache(),
-            (city.height_m, city.x0_m, city.y0_m, city.step_m),
-            chunks,
-            report,
-        )
-    except TracingUnavailable as error:
-        raise ChannelError(str(error)) from error
+        table = concatenate([read_path_table(path) for path in chunks])
+    except PathTableError as error:
+        raise ChannelError(f"{error}; delete it and trace again") from error
+    return store(table, target)
+
+
+def store(table: PathTable, path: Path) -> Path:
+    """Write a table; raises ChannelError if that is not possible."""
+    make_folder(path.parent)
+    try:
+        write_path_table(table, path)
+    except OSError as error:
+        raise ChannelError(f"{path}: cannot be written ({str(error).splitlines()[0]})") from error
+    return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there; raises ChannelError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ChannelError(f"{folder}: cannot be made ({error.strerror})") from error

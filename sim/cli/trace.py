@@ -16,13 +16,17 @@ def trace(
     pool: Annotated[
         str | None, typer.Option(help="Trace this pool of random outdoor points instead, e.g. train.")
     ] = None,
-    chunks: Annotated[int | None, typer.Option(min=1, help="Only so many chunks of the pool.")] = None,
+    chunks: Annotated[
+        int | None, typer.Option(min=1, help="Only so many chunks of the pool, a thousand points each.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the traces.", show_default="the user's cache")
     ] = None,
 ) -> None:
-    """Trace the propagation paths of scenarios, or of the benchmark's points; resumes by itself."""
-    from sim.channel.tracing import trace_benchmark, trace_scenarios
+    """Trace the propagation paths of scenarios, or of the benchmark's points; resumes by itself.
+
+    Progress goes to stderr, the names of the files to stdout.
+    """
     from sim.errors import UserError
     from sim.scenario import load_scenario
 
@@ -30,8 +34,16 @@ def trace(
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in overrides]
     if pool is not None and not words:
-        trace_benchmark(pool, chunks, out, typer.echo)
+        from sim.channel.pool import trace_benchmark
+
+        written = trace_benchmark(pool, chunks, out)
     elif files and pool is None and chunks is None:
-        trace_scenarios([load_scenario(file, overrides) for file in files], out, typer.echo)
+        loaded = [load_scenario(file, overrides) for file in files]
+
+        from sim.channel.tracing import trace_scenarios
+
+        written = trace_scenarios(loaded, out)
     else:
         raise UserError("trace takes either scenario files or --pool NAME")
+    for path in written:
+        typer.echo(path)

@@ -1,0 +1,106 @@
+"""Stored traces: where they are kept, and the paths of a position out of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.path_table import PathTable, PathTableError, concatenate, read_path_table
+from sim.channel.world import World
+from sim.scenario import Scenario
+
+GRID_M = 1e-4
+"""Positions are looked up on this grid, so that rounding in the last digit finds the same trace."""
+
+SHIPPED_TRACES = Path(__file__).resolve().parents[2] / "scenarios" / "traces"
+
+
+def traces_cache() -> Path:
+    """Where traces made on this machine are kept."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "fronthaul-sim" / "traces"
+
+
+def trace_folders(scenario_folder: Path | None) -> list[Path]:
+    """Where traces are looked for: beside the scenario, among the shipped ones, in the cache."""
+    beside = [scenario_folder / "traces"] if scenario_folder is not None else []
+    return list(dict.fromkeys([*beside, SHIPPED_TRACES, traces_cache()]))
+
+
+def on_grid(position_m: NDArray[Any]) -> NDArray[np.int64]:
+    """Positions as whole multiples of the grid, ``[n, 3]``."""
+    result: NDArray[np.int64] = np.rint(np.asarray(position_m) / GRID_M).astype(np.int64)
+    return result
+
+
+def position_digest(position_m: NDArray[Any]) -> str:
+    """Name of a set of positions, 12 hexadecimal digits."""
+    return hashlib.sha256(on_grid(position_m).tobytes()).hexdigest()[:12]
+
+
+def scenario_positions(scenario: Scenario) -> dict[str, NDArray[np.float64]]:
+    """Position of each UE at each of its snapshots, on the grid, ``{ue: [n, 3]}``, m."""
+    positions = {}
+    for ue in scenario.ue_ids:
+        exact = scenario.trajectory(ue).position_in_world_m(scenario.sample_times_ns(ue) * 1e-9)
+        positions[ue] = on_grid(exact).astype(np.float64) * GRID_M
+    return positions
+
+
+class TraceLibrary:
+    """The stored paths of one world, found by position. Files are read one by one until nothing is missing.
+
+    Args:
+        world: Files of other worlds are not looked at.
+        folders: Searched in this order.
+        first: Files whose names begin so come first in their folder.
+    """
+
+    def __init__(self, world: World, folders: list[Path], first: str = "") -> None:
+        self.world_key = world.key()
+        self._unread = [
+            path
+            for folder in folders
+            for path in sorted(
+                folder.glob(f"*{self.world_key}.h5"), key=lambda path: (not path.name.startswith(first), path)
+            )
+        ]
+        self._tables: list[PathTable] = []
+        self._where: dict[tuple[int, ...], tuple[int, int]] = {}
+
+    def add(self, path: Path) -> None:
+        """Take in the table of a file.
+
+        Raises:
+            PathTableError: It is damaged, or of another world than its name says.
+        """
+        table = read_path_table(path)
+        if table.world_key != self.world_key:
+            raise PathTableError(f"{path}: paths of world {table.world_key}, expected {self.world_key}")
+        number = len(self._tables)
+        self._tables.append(table)
+        for row, place in enumerate(map(tuple, on_grid(table.position_m).tolist())):
+            self._where.setdefault(place, (number, row))
+
+    def missing(self, position_m: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the positions ``[n, 3]`` no file has, ``[n]``; raises PathTableError."""
+        places = list(map(tuple, on_grid(position_m).tolist()))
+        while True:
+            lacking = np.array([place not in self._where for place in places], dtype=bool)
+            if not self._unread or not lacking.any():
+                return lacking
+            self.add(self._unread.pop(0))
+
+    def paths(self, position_m: NDArray[Any]) -> PathTable:
+        """One table with a row per position, in order; none may be missing."""
+        found = np.array([self._where[tuple(place)] for place in on_grid(position_m).tolist()])
+        numbers, rows = found.T
+        used = np.unique(numbers)
+        parts = [self._tables[number].select(rows[numbers == number]) for number in used]
+        order = np.concatenate([np.flatnonzero(numbers == number) for number in used])
+        return concatenate(parts).select(np.argsort(order))
