@@ -1,4 +1,4 @@
-"""Channel estimation from pilots: the LMMSE estimator (3)–(4) with a covariance learned by long-term averaging."""
+"""Channel estimation from pilots: LMMSE (3)–(4), with a covariance learned by long-term averaging."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def pilot_symbols(num_sc: int, root: int = 1) -> Complex:
     """Known pilot symbols of unit modulus, a Zadoff–Chu sequence cut to length, ``[num_sc]``."""
     length = num_sc | 1
     n = np.arange(num_sc)
-    return np.exp(-1j * np.pi * root * n * (n + 1) / length).astype(np.complex64)
+    symbols: Complex = np.exp(-1j * np.pi * root * n * (n + 1) / length).astype(np.complex64)
+    return symbols
 
 
 def covariance(csi: NDArray[Any]) -> NDArray[np.complex128]:
@@ -28,10 +29,9 @@ def covariance(csi: NDArray[Any]) -> NDArray[np.complex128]:
     """
     if csi.ndim != 5:
         raise ValueError(f"csi must be [samples, bs, slots, antennas, subcarriers], not {list(csi.shape)}")
-    result: NDArray[np.complex128] = np.einsum("sbtmn,sbtkn->bnmk", csi, csi.conj(), optimize=True).astype(
-        np.complex128
-    )
-    return result / (csi.shape[0] * csi.shape[2])
+    columns = csi.transpose(1, 4, 3, 0, 2).reshape(csi.shape[1], csi.shape[4], csi.shape[3], -1)
+    result: NDArray[np.complex128] = (columns @ columns.conj().swapaxes(-1, -2)).astype(np.complex128)
+    return np.divide(result, columns.shape[-1])
 
 
 class LmmseEstimator:

@@ -1,11 +1,12 @@
-"""From a trained checkpoint to the files that base stations and central unit run: ONNX, NumPy and one JSON page."""
+"""From a trained checkpoint to the files that base stations and central unit run: ONNX, NumPy and JSON."""
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import shutil
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,22 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from models.estimation import covariance
-from models.network import Encoder, Fusion, side_features
+from models.network import Encoder, Fusion, encoder_of, side_features
+from models.res_segnet import ResSegNetEncoder
 from models.runtime import FORMAT_VERSION
 from models.training import Trainer
 
 SMALLEST_HALVED = 256
 """Weight arrays with fewer elements stay in single precision: they are small and can matter."""
 OPSET = 18
+COVARIANCE_BATCHES = 16
+"""Batches of 256 channels that the estimator's covariance is averaged over."""
 
 
 class _OneEncoder(nn.Module):
-    """One base station's encoder: ``[B, N, features]`` and ``[B, side]`` to ``[B, N, d_z]``."""
+    """One base station's encoder: one link's input and ``[B, side]`` to ``[B, N, d_z]``."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder | ResSegNetEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -48,18 +52,6 @@ class _Fusion(nn.Module):
         shape = self.fusion.shape
         tokens = latent.reshape(-1, shape.num_bs, shape.subcarriers, shape.latent)
         return self.fusion.estimate(tokens, gain_db, present > 0.5)
-
-
-def encoder_of(encoder: Encoder, bs: int, phase_reference: str) -> Encoder:
-    """The encoder of one base station alone, with its share of the weights."""
-    shape = encoder.shape
-    alone = Encoder(replace(shape, num_bs=1), shape.features, side_features(phase_reference))
-    state = {}
-    for name, value in encoder.state_dict().items():
-        share = len(value) // shape.num_bs
-        state[name] = value[bs * share : (bs + 1) * share]
-    alone.load_state_dict(state)
-    return alone.eval()
 
 
 def halve(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -96,6 +88,39 @@ def _to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], p
     path.write_bytes(model.SerializeToString())
 
 
+def _covariance_scale(trainer: Trainer) -> float:
+    """Factor that makes covariances honest on the validation points: normalised squared errors of 3."""
+    found = trainer.predict(trainer.held_out, trainer.config.seed + 2)
+    error = found["truth"] - found["position"]
+    squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(found["covariance"]), error)
+    return float(squared.mean() / 3)
+
+
+def _channel_covariance(trainer: Trainer) -> np.ndarray[Any, np.dtype[np.complex64]]:
+    """Long-term average over channels of the training points, without noise."""
+    total = sum(
+        covariance(trainer.samples.draw(256, noisy=False)[0].cpu().numpy() / trainer.samples.scale)
+        for _ in range(COVARIANCE_BATCHES)
+    )
+    return (np.asarray(total) / COVARIANCE_BATCHES).astype(np.complex64)
+
+
+def _write_networks(trainer: Trainer, folder: Path) -> None:
+    shape, phase_reference = trainer.config.shape, trainer.config.phase_reference
+    features = torch.randn(2, *shape.input_shape)
+    side = torch.randn(2, side_features(phase_reference))
+    for number, bs in enumerate(trainer.site.bs_ids):
+        one = _OneEncoder(encoder_of(trainer.encoder, number, phase_reference))
+        _to_onnx(one, {"features": features, "side": side}, ["latent"], folder / f"encoder-{bs}.onnx")
+    fused = {
+        "latent": torch.randn(2, shape.num_bs, shape.dims),
+        "gain_db": torch.full((2, shape.num_bs), 20.0),
+        "present": torch.ones(2, shape.num_bs),
+    }
+    fusion = _Fusion(copy.deepcopy(trainer.fusion).cpu())
+    _to_onnx(fusion, fused, ["position", "covariance"], folder / "fusion.onnx")
+
+
 def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
     """Write the model in ``folder`` (replaced as a whole): weights, estimator, and ``model.json``.
 
@@ -106,46 +131,33 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         folder: ``models/weights/<name>``.
         about: What else ``model.json`` should say.
     """
-    config, site = trainer.config, trainer.site
-    shape = config.shape
+    config, shape = trainer.config, trainer.config.shape
     trainer.calibrate()
-    trainer.networks.eval().cpu()
-    found = trainer.predict(trainer.held_out, config.seed + 2)
-    error = found["truth"] - found["position"]
-    squared = np.einsum("ni,nij,nj->n", error, np.linalg.inv(found["covariance"]), error)
-    scale = float(squared.mean() / 3)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    features = torch.randn(2, shape.subcarriers, shape.features)
-    side = torch.randn(2, side_features(config.phase_reference))
-    for number, bs in enumerate(site.bs_ids):
-        one = _OneEncoder(encoder_of(trainer.encoder, number, config.phase_reference))
-        _to_onnx(one, {"features": features, "side": side}, ["latent"], partial / f"encoder-{bs}.onnx")
-    fused = {
-        "latent": torch.randn(2, shape.num_bs, shape.dims),
-        "gain_db": torch.full((2, shape.num_bs), 20.0),
-        "present": torch.ones(2, shape.num_bs),
-    }
-    _to_onnx(_Fusion(trainer.fusion), fused, ["position", "covariance"], partial / "fusion.onnx")
-    drawn = torch.cat([trainer.samples.draw(256)[0] for _ in range(4)]).numpy() / trainer.samples.scale
-    np.savez_compressed(partial / "estimator.npz", covariance=covariance(drawn).astype(np.complex64))
+    _write_networks(trainer, partial)
+    np.savez_compressed(partial / "estimator.npz", covariance=_channel_covariance(trainer))
     description = {
         "version": FORMAT_VERSION,
         "name": config.name,
-        "bs_ids": list(site.bs_ids),
+        "bs_ids": list(trainer.site.bs_ids),
         "dims": shape.dims,
         "bits": config.bits,
         "steps": [float(step) for step in trainer.steps],
         "csi_shape": [shape.slots, shape.antennas, shape.subcarriers],
         "phase_reference": config.phase_reference,
+        "encoder_input": "slots" if shape.input_modes is None else "modes",
         "slot_modes": shape.slot_modes,
         "gain_floor_db": shape.gain_floor_db,
-        "covariance_scale": scale,
+        "covariance_scale": _covariance_scale(trainer),
         "samples_trained": trainer.done,
         "training_seconds": round(trainer.seconds),
         "parameters": sum(p.numel() for p in trainer.networks.parameters()),
         **about,
+        "files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
+        },
     }
     (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)

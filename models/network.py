@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.gaussian import chol3, inverse_lower, local_gaussian, lower, solve3
 from models.preprocessing import HARMONICS
+from models.res_segnet import ResSegNetDecoder, ResSegNetEncoder
+from models.shape import Shape
 
 CENTRE_M = (30.0, 60.0, 15.0)
 SCALE_M = 50.0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of the networks.
-
-    Attributes:
-        num_bs, slots, antennas, subcarriers: Of the CSI.
-        slot_modes: Polynomials over the slots that the encoder sees, see :func:`models.preprocessing.slot_basis`.
-        encoder: ``dense`` sees all subcarriers at once, ``tokens`` mixes over subcarriers and channels in turn.
-        width, depth: Of the encoder.
-        latent: d_z, numbers per subcarrier that a base station sends.
-        hidden: Of the LSTM.
-        fusion, site_hidden: Of the dense layers at the central unit.
-        site_estimates: Whether the central unit starts from the product of the sites' own Gaussians.
-        gain_floor_db: Weaker links count as this weak.
-    """
-
-    num_bs: int = 6
-    slots: int = 10
-    antennas: int = 8
-    subcarriers: int = 24
-    slot_modes: int = 1
-    encoder: str = "dense"
-    width: int = 384
-    depth: int = 3
-    latent: int = 32
-    hidden: int = 192
-    fusion: int = 512
-    site_hidden: int = 256
-    site_estimates: bool = True
-    gain_floor_db: float = -30.0
-
-    @property
-    def dims(self) -> int:
-        """D, numbers in one message."""
-        return self.subcarriers * self.latent
-
-    @property
-    def features(self) -> int:
-        """Numbers per subcarrier that the encoder sees."""
-        return 2 * self.slot_modes * self.antennas
 
 
 def side_features(phase_reference: str) -> int:
@@ -70,17 +31,22 @@ class SiteLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(sites, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return torch.bmm(x, self.weight) + self.bias
 
 
 class SiteNorm(nn.Module):
+    """Root-mean-square normalisation of the last axis, with a scale of its own at each base station."""
+
     def __init__(self, sites: int, width: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(sites, *(1,), width))
+        self.scale = nn.Parameter(torch.ones(sites, 1, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        scale = self.scale.reshape(self.scale.shape[0], *(1,) * (x.dim() - 2), -1)
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * scale
+        """``[L, ..., width]`` to the same."""
+        scale: Tensor = self.scale.reshape(self.scale.shape[0], *(1,) * (x.dim() - 2), -1)
+        normed: Tensor = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * scale
+        return normed
 
 
 class TokenBlock(nn.Module):
@@ -95,6 +61,7 @@ class TokenBlock(nn.Module):
         self.narrow = SiteLinear(sites, 2 * width, width, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``[L, B, tokens, width]`` to the same."""
         sites, batch, tokens, width = x.shape
         part = width // self.heads
         y = self.norm_tokens(x).reshape(sites, batch, tokens, self.heads, part)
@@ -103,10 +70,13 @@ class TokenBlock(nn.Module):
         x = x + y.permute(0, 3, 2, 1, 4).reshape(sites, batch, tokens, width)
         y = self.norm_channels(x).reshape(sites, batch * tokens, width)
         y = self.narrow(F.gelu(self.widen(y), approximate="tanh"))
-        return x + y.reshape(sites, batch, tokens, width)
+        mixed: Tensor = x + y.reshape(sites, batch, tokens, width)
+        return mixed
 
 
 class DenseBlock(nn.Module):
+    """Residual block of two dense layers at each base station."""
+
     def __init__(self, sites: int, width: int) -> None:
         super().__init__()
         self.norm = SiteNorm(sites, width)
@@ -114,7 +84,9 @@ class DenseBlock(nn.Module):
         self.narrow = SiteLinear(sites, width, width, gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.narrow(F.gelu(self.widen(self.norm(x)), approximate="tanh"))
+        """``[L, B, width]`` to the same."""
+        y: Tensor = x + self.narrow(F.gelu(self.widen(self.norm(x)), approximate="tanh"))
+        return y
 
 
 class Encoder(nn.Module):
@@ -139,7 +111,9 @@ class Encoder(nn.Module):
             self.project = SiteLinear(sites, width, shape.dims)
 
     def forward(self, x: Tensor, side: Tensor) -> Tensor:
-        batch, sites, tokens, features = x.shape
+        """See the class."""
+        batch, sites, tokens, _ = x.shape
+        assert (sites, tokens) == (self.shape.num_bs, self.shape.subcarriers), x.shape
         if self.kind == "tokens":
             x = torch.cat([x, side[:, :, None, :].expand(-1, -1, tokens, -1)], -1).transpose(0, 1)
             y = self.embed(x.reshape(sites, batch * tokens, -1)).reshape(sites, batch, tokens, -1)
@@ -152,44 +126,51 @@ class Encoder(nn.Module):
             for block in self.blocks:
                 y = block(y)
             y = self.project(self.norm(y))
-        y = y.reshape(sites, batch, tokens, -1).transpose(0, 1)
-        return y
+        latent: Tensor = y.reshape(sites, batch, tokens, -1).transpose(0, 1)
+        return latent
 
 
 def exact(near: Tensor) -> torch.autocast:
-    """Single precision inside mixed precision: eight bits of mantissa are half a metre at a hundred metres."""
+    """Single precision inside mixed precision: eight bits of mantissa are half a metre in a hundred."""
     return torch.autocast(near.device.type, enabled=False)
 
 
 class Fusion(nn.Module):
     """Central unit: channel-masked attention (23)–(28), then frequency evidence accumulation (32)–(33).
 
-    Three things are added to the paper: a dense layer beside the attention; each site's own Gaussian of the position,
-    whose product is where the regression starts from; and a head for the covariance of the final error. Gains enter
-    in dB, and a missing base station is masked out of both softmaxes.
+    Gains enter in dB, a missing base station is masked out of both softmaxes, and a head for the covariance
+    of the final error looks on without a say in the position. With ``cu: paper`` that is all. ``extended``
+    adds a dense layer beside the attention, a token that tells the base stations apart, and each site's own
+    Gaussian of the position, whose product is where the regression starts from.
     """
+
+    site_position: Tensor
+    world_from_array: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.extended = shape.cu == "extended"
         sites, dims = shape.num_bs, shape.dims
         self.beta = nn.Parameter(torch.tensor(0.1))
         self.fusion_token = nn.Parameter(torch.randn(dims) * 0.1)
-        self.site_token = nn.Parameter(torch.randn(sites, dims) * 0.1)
+        if self.extended:
+            self.site_token = nn.Parameter(torch.randn(sites, dims) * 0.1)
         self.query, self.key = nn.Linear(dims, dims, bias=False), nn.Linear(dims, dims, bias=False)
         self.value = nn.Linear(dims, dims, bias=False)
-        if shape.site_estimates:
+        if self.extended and shape.site_estimates:
             self.site_in = SiteLinear(sites, dims + 1, shape.site_hidden)
             self.site_mid = SiteLinear(sites, shape.site_hidden, shape.site_hidden)
             self.site_out = SiteLinear(sites, shape.site_hidden, 10, gain=0.1)
         self.register_buffer("site_position", torch.zeros(sites, 3))
         self.register_buffer("world_from_array", torch.eye(3).repeat(sites, 1, 1))
-        self.beside_in = nn.Linear(sites * (dims + 2) + 9, shape.fusion)
-        self.beside_mid = nn.Linear(shape.fusion, shape.fusion)
-        self.beside_out = nn.Linear(shape.fusion, dims)
+        if self.extended:
+            self.beside_in = nn.Linear(sites * (dims + 2) + 9, shape.fusion)
+            self.beside_mid = nn.Linear(shape.fusion, shape.fusion)
+            self.beside_out = nn.Linear(shape.fusion, dims)
         self.lstm = nn.LSTM(shape.latent, shape.hidden, batch_first=True)
         self.head = nn.Linear(shape.hidden, 3)
-        self.spread = nn.Linear(shape.hidden + 6, 6)
+        self.spread = nn.Linear(shape.hidden + (6 if self.extended else 0), 6)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.spread.weight)
 
@@ -202,17 +183,25 @@ class Fusion(nn.Module):
         """Estimates in scaled axes: positions in units of ``SCALE_M`` around ``CENTRE_M``.
 
         Args:
-            latent: ``[B, L, N, d_z]``.
+            latent: ``[B, L, N, d_z]``; what absent base stations hold does not matter, if it is finite.
             gain_db: ``[B, L]``, dB.
             present: ``[B, L]``, bool.
 
         Returns:
-            ``position`` after each subcarrier ``[B, N, 3]``; ``spread`` ``[B, 6]``, see :func:`lower`; ``first``, the
-            product of Gaussians, ``total`` its information, ``site_mean`` and ``site_factor`` of each site.
+            ``position`` after each subcarrier ``[B, N, 3]``; ``spread`` ``[B, 6]``, see
+            :func:`models.gaussian.lower`; ``extended`` also ``first``, the mean of the Gaussians' product,
+            ``total``, its information, and ``site_mean`` and ``site_factor`` of each site.
         """
-        batch, sites = latent.shape[:2]
+        shape = self.shape
+        batch = latent.shape[0]
+        assert latent.shape[1:] == (shape.num_bs, shape.subcarriers, shape.latent), latent.shape
+        assert gain_db.shape == present.shape == latent.shape[:2], (gain_db.shape, present.shape)
         here = present.to(latent.dtype)
-        token = latent.reshape(batch, sites, self.shape.dims) * here[..., None]
+        token = latent.reshape(batch, shape.num_bs, shape.dims) * here[..., None]
+        if not self.extended:
+            states = self.accumulate(self.attend(token, gain_db, present))
+            with exact(states):
+                return {"position": self.head(states), "spread": self.spread(states[:, -1].detach())}
         level = (gain_db / 30.0 - 1.0) * here
         sites_say = self.product_of_gaussians(token, level, here)
         first, root = sites_say["first"], chol3(sites_say["total"])
@@ -220,34 +209,45 @@ class Fusion(nn.Module):
         beside = torch.cat([token.reshape(batch, -1), level, here, first, certainty], -1)
         hidden = F.gelu(self.beside_in(beside), approximate="tanh")
         hidden = hidden + F.gelu(self.beside_mid(hidden), approximate="tanh")
-        fused = self.attend(token, gain_db, present) + self.beside_out(hidden)
-        states, _ = self.lstm(fused.reshape(batch, self.shape.subcarriers, self.shape.latent))
+        states = self.accumulate(self.attend(token, gain_db, present) + self.beside_out(hidden))
         with exact(states):
-            states = states.float()
             position = first[:, None] + self.head(states)
             spread = self.spread(torch.cat([states[:, -1].detach(), certainty.detach()], -1))
         return sites_say | {"position": position, "spread": spread}
+
+    def accumulate(self, fused: Tensor) -> Tensor:
+        """Frequency evidence accumulation (32): hidden states ``[B, N, hidden]`` from ``fused [B, D]``."""
+        states: Tensor = self.lstm(fused.reshape(-1, self.shape.subcarriers, self.shape.latent))[0]
+        return states.float()
 
     def attend(self, token: Tensor, gain_db: Tensor, present: Tensor) -> Tensor:
         """Channel-masked attention (23)–(28) for the fusion token's row, ``[B, D]``.
 
         Since only that row is read, the keys need not be formed: their products with the one query are.
         """
-        batch, sites, dims = token.shape
-        gate = torch.softmax((self.beta * gain_db).masked_fill(~present, -1e4), -1) * sites
-        tokens = token + self.site_token * present.to(token.dtype)[..., None]
+        batch, _, dims = token.shape
+        gate = self.gates(gain_db, present)
+        tokens = token + self.site_token * present.to(token.dtype)[..., None] if self.extended else token
         query = self.query(self.fusion_token) @ self.key.weight * dims**-0.5
         pull = (tokens @ query).masked_fill(~present, -1e4)
         score = torch.cat([(self.fusion_token @ query).expand(batch, 1), pull], 1)
         weight = torch.softmax(score, 1)
         gated = torch.cat([self.fusion_token.expand(batch, 1, -1), tokens * gate[..., None]], 1)
-        return self.value((weight[:, None] @ gated)[:, 0])
+        fused: Tensor = self.value((weight[:, None] @ gated)[:, 0])
+        return fused
+
+    def gates(self, gain_db: Tensor, present: Tensor) -> Tensor:
+        """The weights m of (23) and (26), ``[B, L]``; ``extended`` scales them to a mean of one."""
+        if not self.shape.cma:
+            return torch.ones_like(gain_db)
+        gate = torch.softmax((self.beta * gain_db).masked_fill(~present, -1e4), -1)
+        return gate * self.shape.num_bs if self.extended else gate
 
     def product_of_gaussians(self, token: Tensor, level: Tensor, here: Tensor) -> dict[str, Tensor]:
         """Each site's estimate of the position, and what they say together."""
         prior = torch.eye(3, device=token.device, dtype=torch.float32) * 0.3
         if not self.shape.site_estimates:
-            return {"first": torch.zeros_like(token[:, 0, :3]), "total": prior.expand(len(token), 3, 3)}
+            return {"first": torch.zeros_like(token[:, 0, :3]), "total": prior.expand(token.shape[0], 3, 3)}
         x = torch.cat([token, level[..., None]], -1).transpose(0, 1)
         x = F.gelu(self.site_in(x), approximate="tanh")
         x = x + F.gelu(self.site_mid(x), approximate="tanh")
@@ -267,133 +267,8 @@ class Fusion(nn.Module):
         return position, inverse.transpose(-1, -2) @ inverse * SCALE_M**2
 
 
-def local_gaussian(out: Tensor, site: Tensor, world_from_array: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and information factor of a site's own estimate, from direction, range and precision as the array sees them.
-
-    Args:
-        out: Direction in the array's axes less (1, 0, 0), log range, log precisions (radial and two angular),
-            three couplings: ``[B, L, 10]``.
-        site: Scaled positions ``[L, 3]``.
-        world_from_array: ``[L, 3, 3]``.
-    """
-    ahead = torch.zeros_like(out[..., :3])
-    ahead[..., 0] = 1.0
-    direction = out[..., :3] + ahead
-    direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
-    radial = (world_from_array @ direction[..., None])[..., 0]
-    distance = 2.4 * torch.exp(torch.clamp(out[..., 3:4], -3.0, 1.5))
-    mean = site + distance * radial
-    side = torch.stack([-radial[..., 1], radial[..., 0], torch.zeros_like(radial[..., 0])], -1)
-    side = side * torch.rsqrt(side.square().sum(-1, keepdim=True) + 1e-6)
-    frame = torch.stack([radial, side, torch.linalg.cross(radial, side, dim=-1)], -1)
-    log_range = torch.log(distance[..., 0].detach())
-    diagonal = out[..., 4:7]
-    precision = torch.cat([diagonal[..., :1], diagonal[..., 1:] + 2.0 - log_range[..., None]], -1)
-    return mean, frame @ lower(torch.cat([precision, out[..., 7:]], -1))
-
-
-def lower(parameters: Tensor) -> Tensor:
-    """Lower triangular ``[..., 3, 3]`` from six numbers; the diagonal is the exponential of the first three."""
-    d = torch.exp(torch.clamp(parameters[..., :3], -4.0, 6.0))
-    o = parameters[..., 3:]
-    zero = torch.zeros_like(d[..., 0])
-    rows = [
-        torch.stack([d[..., 0], zero, zero], -1),
-        torch.stack([o[..., 0], d[..., 1], zero], -1),
-        torch.stack([o[..., 1], o[..., 2], d[..., 2]], -1),
-    ]
-    return torch.stack(rows, -2)
-
-
-def inverse_lower(factor: Tensor) -> Tensor:
-    """Inverse of lower triangular ``[..., 3, 3]``."""
-    a, b, c = factor[..., 0, 0], factor[..., 1, 1], factor[..., 2, 2]
-    p, q, r = factor[..., 1, 0], factor[..., 2, 0], factor[..., 2, 1]
-    zero = torch.zeros_like(a)
-    rows = [
-        torch.stack([1 / a, zero, zero], -1),
-        torch.stack([-p / (a * b), 1 / b, zero], -1),
-        torch.stack([(p * r - b * q) / (a * b * c), -r / (b * c), 1 / c], -1),
-    ]
-    return torch.stack(rows, -2)
-
-
-def chol3(matrix: Tensor) -> Tensor:
-    """Cholesky factor of ``[..., 3, 3]`` as six numbers: diagonal, then (1,0), (2,0), (2,1). Exports to ONNX."""
-    a = torch.sqrt(torch.clamp(matrix[..., 0, 0], min=1e-6))
-    b = matrix[..., 1, 0] / a
-    c = matrix[..., 2, 0] / a
-    d = torch.sqrt(torch.clamp(matrix[..., 1, 1] - b * b, min=1e-6))
-    e = (matrix[..., 2, 1] - b * c) / d
-    f = torch.sqrt(torch.clamp(matrix[..., 2, 2] - c * c - e * e, min=1e-6))
-    return torch.stack([a, d, f, b, c, e], -1)
-
-
-def solve3(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solution of the positive definite 3 × 3 systems ``matrix x = right``."""
-    r = chol3(matrix)
-    a, d, f, b, c, e = r.unbind(-1)
-    y0 = right[..., 0] / a
-    y1 = (right[..., 1] - b * y0) / d
-    y2 = (right[..., 2] - c * y0 - e * y1) / f
-    x2 = y2 / f
-    x1 = (y1 - e * x2) / d
-    x0 = (y0 - b * x1 - c * x2) / a
-    return torch.stack([x0, x1, x2], -1)
-
-
-def robust_nll(error: Tensor, factor: Tensor) -> Tensor:
-    """−log density, but for a constant, of a heavy-tailed law around zero with information ``factor factorᵀ``."""
-    white = (factor.transpose(-1, -2) @ error[..., None])[..., 0]
-    log_det = torch.log(torch.abs(torch.linalg.det(factor)) + 1e-12)
-    return 2 * torch.sqrt(white.square().sum(-1) + 1e-4) - log_det
-
-
-def accumulation_weights(count: int) -> Tensor:
-    """Weights of (34), ``[count]``: rising linearly, sum one."""
-    return torch.arange(1, count + 1, dtype=torch.float32) * (2 / (count * (count + 1)))
-
-
-def position_loss(out: dict[str, Tensor], target: Tensor, present: Tensor, kind: str = "norm") -> Tensor:
-    """Loss of stage II: (34), and beside it the likelihoods that make the sites' Gaussians and the covariance.
-
-    Args:
-        out: From :class:`Fusion`.
-        target: True positions, scaled, ``[B, 3]``.
-        present: ``[B, L]``.
-        kind: ``squared`` is (34); ``norm`` weighs distances instead, which far outliers pull at less.
-    """
-    squares = (out["position"] - target[:, None]).square().sum(-1)
-    weights = accumulation_weights(squares.shape[1]).to(target.device)
-    distance = torch.sqrt(squares + 1e-6) if kind == "norm" else squares
-    main = (distance * weights).sum(1).mean()
-    spread = robust_nll((out["position"][:, -1] - target).detach(), lower(out["spread"])).mean()
-    loss = 10 * main + 0.05 * spread
-    if "site_mean" not in out:
-        return loss
-    site = robust_nll(out["site_mean"] - target[:, None], out["site_factor"])
-    error, total = out["first"] - target, out["total"]
-    white = (error[:, None] @ total @ error[..., None])[:, 0, 0]
-    fused = 2 * torch.sqrt(torch.clamp(white, min=0.0) + 1e-4) - torch.log(chol3(total)[..., :3]).sum(-1)
-    return loss + 0.05 * (site * present).sum(1).mean() / present.shape[1] + 0.1 * fused.mean()
-
-
-def reconstruction_loss(original: Tensor, rebuilt: Tensor) -> Tensor:
-    """Loss of stage I, (22): minus the normalised correlation of each link's CSI with its reconstruction, ``[B, L]``.
-
-    Args:
-        original, rebuilt: ``[B, L, N, 2·C]``, real parts first, then imaginary parts.
-    """
-    half = original.shape[-1] // 2
-    a, b = (
-        torch.complex(x[..., :half], x[..., half:]).flatten(2) for x in (original.float(), rebuilt.float())
-    )
-    product = (a.conj() * b).sum(-1).abs()
-    return -product / (a.abs().square().sum(-1).sqrt() * b.abs().square().sum(-1).sqrt() + 1e-9)
-
-
 class Decoder(nn.Module):
-    """Mirror of the encoder for stage I, thrown away after it: ``latent [B, L, N, d_z] -> features [B, L, N, 2·C]``."""
+    """Mirror of the dense encoder for stage I: ``latent [B, L, N, d_z] -> features [B, L, N, 2·C]``."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -403,18 +278,41 @@ class Decoder(nn.Module):
         self.project = SiteLinear(sites, width, shape.subcarriers * shape.features)
 
     def forward(self, latent: Tensor) -> Tensor:
+        """See the class."""
         batch, sites, tokens, _ = latent.shape
         y = self.embed(latent.reshape(batch, sites, -1).transpose(0, 1))
         for block in self.blocks:
             y = block(y)
-        return self.project(y).transpose(0, 1).reshape(batch, sites, tokens, -1)
+        rebuilt: Tensor = self.project(y).transpose(0, 1).reshape(batch, sites, tokens, -1)
+        return rebuilt
 
 
-def build_network(shape: Shape, phase_reference: str) -> tuple[Encoder, Fusion]:
+def build_encoder(shape: Shape, phase_reference: str) -> Encoder | ResSegNetEncoder:
+    """Fresh encoder of all base stations."""
+    if shape.encoder == "res_segnet":
+        return ResSegNetEncoder(shape)
+    return Encoder(shape, shape.features, side_features(phase_reference))
+
+
+def build_network(shape: Shape, phase_reference: str) -> tuple[Encoder | ResSegNetEncoder, Fusion]:
     """Fresh encoder and fusion."""
-    return Encoder(shape, shape.features, side_features(phase_reference)), Fusion(shape)
+    return build_encoder(shape, phase_reference), Fusion(shape)
 
 
-def build_autoencoder(shape: Shape, phase_reference: str) -> nn.Module:
+def build_decoder(shape: Shape) -> Decoder | ResSegNetDecoder:
     """Fresh decoder for stage I."""
-    return Decoder(shape)
+    return ResSegNetDecoder(shape) if shape.encoder == "res_segnet" else Decoder(shape)
+
+
+def encoder_of(
+    encoder: Encoder | ResSegNetEncoder, bs: int, phase_reference: str
+) -> Encoder | ResSegNetEncoder:
+    """The encoder of one base station alone, with its share of the weights, on the CPU."""
+    shape = encoder.shape
+    alone = build_encoder(replace(shape, num_bs=1), phase_reference)
+    state = {}
+    for name, value in encoder.state_dict().items():
+        share = len(value) // shape.num_bs
+        state[name] = value[bs * share : (bs + 1) * share].cpu()
+    alone.load_state_dict(state)
+    return alone.eval()

@@ -22,7 +22,7 @@ class PathTableError(ValueError):
 class PathTable:
     """Paths of ``P`` UE positions to ``L`` base stations, ragged over the links.
 
-    Link ``(p, l)`` owns the rows ``first[p, l] : first[p, l] + count[p, l]`` of the path arrays, strongest first.
+    Link ``(p, l)`` owns the rows from ``first[p, l]`` on, ``count[p, l]`` of them, strongest first.
 
     Attributes:
         world_key: Digest of everything but the positions that shapes the paths.
@@ -33,7 +33,7 @@ class PathTable:
         delay_s: Propagation delays, ``[R]``, s, float64.
         ue_direction: Unit vectors from the UE along the departing rays, world axes, ``[R, 3]``.
         bs_direction: Unit vectors from the BS towards the arriving rays, world axes, ``[R, 3]``.
-        mirror: Product of the mirrors between UE and BS side, ``[R, 3, 3]``; see :func:`displace` for its use.
+        mirror: Product of the mirrors between UE and BS side, ``[R, 3, 3]``; :func:`displace` uses it.
         image_distance_m: Distance from the UE to the point that stays put when the UE moves, ``[R]``, m.
         line_of_sight: Whether the path is the direct one, ``[R]``.
         dropped_energy: Share of the link's energy that was cut off with the weakest paths, ``[P, L]``.
@@ -60,6 +60,7 @@ class PathTable:
 
     @property
     def num_bs(self) -> int:
+        """Base stations, L."""
         return len(self.bs_ids)
 
     def select(self, rows: Array) -> PathTable:

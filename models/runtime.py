@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.estimation import LmmseEstimator, pilot_symbols
-from models.preprocessing import encoder_input
+from models.preprocessing import PHASE_REFERENCES, encoder_input
+from models.quantiser import check_bits
 
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 FORMAT_VERSION = 1
+ENCODER_INPUTS = ("modes", "slots")
 
 
 class ModelError(ValueError):
@@ -24,19 +28,59 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """One snapshot at one base station: ``latent [dims]`` before quantisation, and SNR per resource element in dB."""
+    """One snapshot at one base station.
+
+    Attributes:
+        latent: ``[dims]``, before quantisation.
+        gain_db: SNR per resource element, dB.
+    """
 
     latent: NDArray[np.float32]
     gain_db: float
 
 
-def weights_digest(folder: Path) -> bytes:
-    """8 bytes that name the weights: a hash over all files of a model, by name and content."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".onnx", ".npz") or path.name == "model.json":
-            digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.digest()
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What ``model.json`` says that the runtime goes by; see ``docs/models.md`` for the rest.
+
+    Attributes:
+        bs_ids: Base stations, in the order of all arrays.
+        dims: D, numbers in one message.
+        bits: Q that the model was trained for.
+        steps: Quantiser step of each base station.
+        csi_shape: Slots, antennas, subcarriers.
+        phase_reference: See :mod:`models.preprocessing`.
+        encoder_input: ``slots`` (13)–(15) or ``modes`` over the slots.
+        slot_modes: How many modes.
+        gain_floor_db: Weaker links count as this weak.
+        covariance_scale: What the network's covariances are multiplied with.
+        files: SHA-256 of every other file; empty in models of earlier versions.
+    """
+
+    bs_ids: tuple[str, ...]
+    dims: int
+    bits: int
+    steps: tuple[float, ...]
+    csi_shape: tuple[int, int, int]
+    phase_reference: str
+    encoder_input: str
+    slot_modes: int
+    gain_floor_db: float
+    covariance_scale: float
+    files: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        if not self.bs_ids or len(self.steps) != len(self.bs_ids):
+            raise ValueError(f"{len(self.steps)} steps for {len(self.bs_ids)} base stations")
+        if not all(step > 0 and np.isfinite(step) for step in self.steps):
+            raise ValueError("steps must be positive")
+        if self.dims < 1 or min(self.csi_shape) < 1 or not 1 <= self.slot_modes <= self.csi_shape[0]:
+            raise ValueError("sizes must be positive")
+        if not (self.covariance_scale > 0 and np.isfinite(self.covariance_scale)):
+            raise ValueError("covariance_scale must be positive")
+        if self.phase_reference not in PHASE_REFERENCES or self.encoder_input not in ENCODER_INPUTS:
+            raise ValueError(f"unknown input {self.encoder_input!r} by {self.phase_reference!r}")
 
 
 class OnnxModel:
@@ -52,39 +96,39 @@ class OnnxModel:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.folder = folder
-        description = _read_description(folder)
-        self.description: dict[str, Any] = description
-        self.bs_ids: tuple[str, ...] = tuple(description["bs_ids"])
+        description = read_description(folder)
+        hashes = file_hashes(folder)
+        _compare(folder, description, hashes)
+        self.description = description
+        self.digest = _digest(hashes)
+        self.bs_ids = description.bs_ids
         self.num_bs = len(self.bs_ids)
-        self.dims = int(description["dims"])
-        self.bits = int(description["bits"])
-        self.steps: NDArray[np.float64] = np.asarray(description["steps"], dtype=np.float64)
-        self.csi_shape: tuple[int, int, int] = tuple(description["csi_shape"])
-        self._phase_reference = str(description["phase_reference"])
-        self._modes = int(description["slot_modes"])
-        self._noise_floor = float(description["gain_floor_db"])
-        self._covariance_scale = float(description["covariance_scale"])
-        self.digest = weights_digest(folder)
+        self.dims, self.bits = description.dims, description.bits
+        self.steps: NDArray[np.float64] = np.asarray(description.steps, dtype=np.float64)
+        self.csi_shape = description.csi_shape
+        self._modes = description.slot_modes if description.encoder_input == "modes" else None
         self._threads = threads
-        symbols = pilot_symbols(self.csi_shape[2])
-        covariance = _read_covariance(
-            folder / "estimator.npz", (self.num_bs, self.csi_shape[2], self.csi_shape[1])
-        )
+        _, num_ant, num_sc = self.csi_shape
+        covariance = _read_covariance(folder / "estimator.npz", (self.num_bs, num_sc, num_ant))
+        symbols = pilot_symbols(num_sc)
         self._estimator = {bs: LmmseEstimator(covariance[i], symbols) for i, bs in enumerate(self.bs_ids)}
         self._encoder = {bs: self._session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids}
+        self._encoder_inputs = {
+            bs: {node.name for node in session.get_inputs()} for bs, session in self._encoder.items()
+        }
         self._fusion = self._session(folder / "fusion.onnx")
 
     def _session(self, path: Path) -> Any:
         import onnxruntime as ort
 
-        if not path.is_file():
-            raise ModelError(f"{path}: missing")
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
             return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
         except Exception as error:  # ONNX Runtime has no common base class of its errors
             raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
 
@@ -99,9 +143,12 @@ class OnnxModel:
         if pilots.shape != self.csi_shape:
             raise ValueError(f"pilots must be {list(self.csi_shape)}, not {list(pilots.shape)}")
         csi = self._estimator[bs].estimate(pilots, noise_variance)
-        features, side, gain = encoder_input(csi, noise_variance, self._phase_reference, self._modes)
+        features, side, gain = encoder_input(
+            csi, noise_variance, self.description.phase_reference, self._modes
+        )
         fed = {"features": features[None].astype(np.float32), "side": side[None].astype(np.float32)}
-        latent = self._encoder[bs].run(["latent"], fed)[0]
+        wanted = self._encoder_inputs[bs]  # an encoder may look at the features alone
+        latent = self._encoder[bs].run(["latent"], {name: fed[name] for name in wanted})[0]
         return Embedding(latent.reshape(-1).astype(np.float32, copy=False), float(gain))
 
     def fuse(
@@ -111,28 +158,32 @@ class OnnxModel:
 
         Args:
             latents: Dequantised, ``[n, num_bs, dims]``; what absent ones hold does not matter.
-            gain_db: ``[n, num_bs]``, dB.
+            gain_db: ``[n, num_bs]``, dB; a base station whose gain is not finite counts as absent.
             present: ``[n, num_bs]``.
 
         Returns:
             Positions ``[n, 3]``, m, and covariances ``[n, 3, 3]``, m², in world axes.
         """
         count = len(latents)
-        if (
-            latents.shape != (count, self.num_bs, self.dims)
-            or gain_db.shape != (count, self.num_bs) != present.shape[:0]
-        ):
-            raise ValueError(f"latents must be [n, {self.num_bs}, {self.dims}], not {list(latents.shape)}")
+        wanted = {
+            "latents": (latents, (count, self.num_bs, self.dims)),
+            "gain_db": (gain_db, (count, self.num_bs)),
+            "present": (present, (count, self.num_bs)),
+        }
+        for name, (given, shape) in wanted.items():
+            if given.shape != shape:
+                raise ValueError(f"{name} must be {list(shape)}, not {list(given.shape)}")
+        if not count:
+            return np.zeros((0, 3)), np.zeros((0, 3, 3))
         heard = present & np.isfinite(gain_db)
+        floor = self.description.gain_floor_db
         fed = {
             "latent": np.where(heard[..., None], latents, 0).astype(np.float32),
-            "gain_db": np.where(heard, np.maximum(gain_db, self._noise_floor), self._noise_floor).astype(
-                np.float32
-            ),
+            "gain_db": np.where(heard, np.maximum(gain_db, floor), floor).astype(np.float32),
             "present": heard.astype(np.float32),
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
-        covariance = covariance.astype(np.float64) * self._covariance_scale
+        covariance = covariance.astype(np.float64) * self.description.covariance_scale
         return position.astype(np.float64), (covariance + np.swapaxes(covariance, -1, -2)) / 2
 
 
@@ -153,32 +204,68 @@ def load_model(name: str | Path) -> OnnxModel:
     return OnnxModel(folder)
 
 
-def _read_description(folder: Path) -> dict[str, Any]:
+def read_description(folder: Path) -> Description:
+    """``model.json`` of a folder; raises ModelError."""
     path = folder / "model.json"
     try:
-        description: dict[str, Any] = json.loads(path.read_text())
-        version = description["version"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        version = found["version"]
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error})") from error
     if version != FORMAT_VERSION:
         raise ModelError(f"{path}: version {version}, expected {FORMAT_VERSION}")
-    wanted = {
-        "bs_ids",
-        "dims",
-        "bits",
-        "steps",
-        "csi_shape",
-        "phase_reference",
-        "slot_modes",
-        "gain_floor_db",
-        "covariance_scale",
+    try:
+        slots, antennas, subcarriers = (int(size) for size in found["csi_shape"])
+        return Description(
+            bs_ids=tuple(str(bs) for bs in found["bs_ids"]),
+            dims=int(found["dims"]),
+            bits=int(found["bits"]),
+            steps=tuple(float(step) for step in found["steps"]),
+            csi_shape=(slots, antennas, subcarriers),
+            phase_reference=str(found["phase_reference"]),
+            encoder_input=str(found.get("encoder_input", "modes")),
+            slot_modes=int(found["slot_modes"]),
+            gain_floor_db=float(found["gain_floor_db"]),
+            covariance_scale=float(found["covariance_scale"]),
+            files=dict(found.get("files", {})),
+        )
+    except KeyError as error:
+        raise ModelError(f"{path}: damaged (no {error.args[0]})") from error
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def weights_digest(folder: Path) -> bytes:
+    """8 bytes that name the weights: a hash over all files of a model, by name and content."""
+    return _digest(file_hashes(folder))
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model, by name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".onnx", ".npz") or path.name == "model.json"
     }
-    lacking = wanted - description.keys()
-    if lacking:
-        raise ModelError(f"{path}: damaged (no {', '.join(sorted(lacking))})")
-    return description
+
+
+def _digest(hashes: dict[str, str]) -> bytes:
+    digest = hashlib.blake2b(digest_size=8)
+    for name, content in sorted(hashes.items()):
+        digest.update(name.encode() + b"\0" + bytes.fromhex(content))
+    return digest.digest()
+
+
+def _compare(folder: Path, description: Description, hashes: dict[str, str]) -> None:
+    """Refuse files that are missing or not those that ``model.json`` was written with."""
+    encoders = [f"encoder-{bs}.onnx" for bs in description.bs_ids]
+    for name in ("estimator.npz", *encoders, "fusion.onnx"):
+        if name not in hashes:
+            raise ModelError(f"{folder / name}: missing")
+        if description.files.get(name, hashes[name]) != hashes[name]:
+            raise ModelError(f"{folder / name}: damaged (not the file that model.json was written with)")
 
 
 def _read_covariance(path: Path, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
@@ -186,8 +273,8 @@ def _read_covariance(path: Path, shape: tuple[int, int, int]) -> NDArray[np.comp
     try:
         with np.load(path) as file:
             covariance: NDArray[np.complex64] = file["covariance"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: damaged or missing ({str(error).splitlines()[0]})") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
     if covariance.shape != (num_bs, num_sc, num_ant, num_ant) or not np.isfinite(covariance).all():
         raise ModelError(f"{path}: damaged (covariance {list(covariance.shape)})")
     return covariance

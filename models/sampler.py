@@ -1,35 +1,21 @@
-"""Training samples made on the fly from a path table: fresh displacement, velocity, clock and noise for every draw."""
+"""Training samples made on the fly from a path table: each has a fresh offset, velocity, clock and noise."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from models.config import Impairments
 from models.path_table import PathTable
 from models.synthesis import Radio, displace, synthesise, world_from_array
 
-PATH_BUCKETS = (2, 4, 8, 16, 24)
-
-
-@dataclass(frozen=True)
-class Impairments:
-    """What is drawn anew for every sample.
-
-    Attributes:
-        displacement_m: Radius of the ball around the traced point; 0 for validation and test.
-        speed_mps: Highest speed of the UE.
-        ue_clock_s: Half the range of the UE's timing offset, common to all base stations; 0 = synchronised.
-        bs_sync_s: Standard deviation of each base station's own timing error.
-    """
-
-    displacement_m: float = 1.0
-    speed_mps: float = 4.0
-    ue_clock_s: float = 100e-9
-    bs_sync_s: float = 5e-9
+PATH_BUCKETS = (2, 4, 8, 16)
+"""Links are computed together by their number of paths: up to two, up to four …"""
+NOISE_POOL = 1 << 24
+POOL_USES = 8
 
 
 class Sampler:
@@ -41,6 +27,9 @@ class Sampler:
         radio, impairments: What is drawn.
         seed: Seed of the generator.
         device: Where samples are made.
+        noise_pool: Normal draws kept: making them costs as much as all the rest. Each draw of CSI takes a
+            random stretch of the pool, which is made anew when every number has been used eight times on
+            average. 0, or CSI that needs more than half of the pool: all noise is fresh.
     """
 
     def __init__(
@@ -52,6 +41,7 @@ class Sampler:
         impairments: Impairments,
         seed: int,
         device: str = "cpu",
+        noise_pool: int = NOISE_POOL,
     ) -> None:
         self.radio, self.impairments, self.device = radio, impairments, device
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -64,8 +54,9 @@ class Sampler:
         self.slot_time = torch.tensor(radio.slot_time_s(), dtype=torch.float32, device=device)
         self.frequency = torch.tensor(radio.frequency_hz(), dtype=torch.float32, device=device)
         self.seconds_making = 0.0
-        pool_size = 1 << 24
-        self._noise_pool = torch.randn(pool_size, generator=self.generator, device=device) * 0.5**0.5
+        self._pool = torch.empty(0, device=device)
+        self._pool_size, self._pool_used = noise_pool, 0
+        self._pool_seed = self.generator.get_state()
         self.use(table)
 
     def use(self, table: PathTable) -> None:
@@ -78,12 +69,35 @@ class Sampler:
         self.first, self.count = tensor(table.first, torch.int64), tensor(table.count, torch.int64)
         self.gain = tensor(np.append(table.gain * self.scale, 0), torch.complex64)
         self.delay = tensor(np.append(table.delay_s, 0.0), torch.float64)
-        zero = np.zeros((1, 3))
-        self.ue_direction = tensor(np.concatenate([table.ue_direction, zero]), torch.float32)
-        self.bs_direction = tensor(np.concatenate([table.bs_direction, zero + [1, 0, 0]]), torch.float32)
+        self.ue_direction = tensor(np.concatenate([table.ue_direction, [[0, 0, 0]]]), torch.float32)
+        self.bs_direction = tensor(np.concatenate([table.bs_direction, [[1, 0, 0]]]), torch.float32)
         self.mirror = tensor(np.concatenate([table.mirror, np.zeros((1, 3, 3))]), torch.float32)
         self.image_distance = tensor(np.append(table.image_distance_m, 1.0), torch.float32)
         self.pad = len(table.gain)
+        most = max(int(table.count.max(initial=0)), 1)
+        self._buckets = [*(size for size in PATH_BUCKETS if size < most), most]
+
+    def state(self) -> dict[str, Any]:
+        """Where the draws are, for :meth:`restore`; small, since the pool is made again and not kept."""
+        return {
+            "generator": self.generator.get_state(),
+            "pool_seed": self._pool_seed,
+            "pool_used": self._pool_used if len(self._pool) else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on drawing where :meth:`state` was taken."""
+        self._pool = self._pool[:0]
+        if state["pool_used"] is not None:
+            self.generator.set_state(state["pool_seed"].cpu())
+            self._refill()
+            self._pool_used = state["pool_used"]
+        self.generator.set_state(state["generator"].cpu())
+
+    def reseed(self, seed: int) -> None:
+        """Draw from now on as a new sampler of this seed does."""
+        self.generator.manual_seed(seed)
+        self._pool = self._pool[:0]
 
     def __len__(self) -> int:
         return int(self.position.shape[0])
@@ -95,17 +109,24 @@ class Sampler:
         return torch.randn(*shape, generator=self.generator, device=self.device)
 
     def _in_ball(self, count: int, radius: float) -> torch.Tensor:
-        direction = self._normal(count, 3)
-        direction = direction / direction.norm(dim=1, keepdim=True)
+        direction = torch.nn.functional.normalize(self._normal(count, 3), dim=1)
         return direction * radius * self._uniform(count, 1) ** (1 / 3)
 
-    def draw(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A random batch: CSI ``[size, L, T, N_r, N_sc]`` complex64 and positions ``[size, 3]``."""
-        rows = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
-        return self.at(rows)
+    def draw(self, size: int, *, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """A random batch.
 
-    def at(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples at the given rows of the table."""
+        Args:
+            size: Samples.
+            noisy: Whether noise is added.
+
+        Returns:
+            CSI ``[size, L, T, N_r, N_sc]``, complex64, and true positions ``[size, 3]``, m.
+        """
+        rows = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
+        return self.at(rows, noisy=noisy)
+
+    def at(self, rows: torch.Tensor, *, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples at the given rows of the table, see :meth:`draw`."""
         started = time.perf_counter()
         drawn = self.impairments
         size, num_bs = len(rows), self.first.shape[1]
@@ -125,12 +146,14 @@ class Sampler:
         )
         first, count = self.first[rows].reshape(-1), self.count[rows].reshape(-1)
         low = 0
-        for high in PATH_BUCKETS:
+        for high in self._buckets:
             links = torch.nonzero((count > low) & (count <= high))[:, 0]
             low = high
             if len(links):
                 csi[links] = self._links(links, high, first, count, offset, velocity, clock.reshape(-1))
-        csi = self.add_noise(csi).reshape(size, num_bs, *csi.shape[1:])
+        if noisy:
+            csi = self.add_noise(csi)
+        csi = csi.reshape(size, num_bs, *csi.shape[1:])
         self.seconds_making += time.perf_counter() - started
         return csi, self.position[rows] + offset
 
@@ -165,21 +188,21 @@ class Sampler:
         return result
 
     def add_noise(self, csi: torch.Tensor) -> torch.Tensor:
-        """Unit-variance noise: a random stretch of a large pool, whose parts are drawn afresh now and then."""
-        need = csi.numel() * 2
-        pool = self._noise_pool
-        if need * 2 >= len(pool):
+        """Noise of unit variance on every resource element, by default out of the pool."""
+        need = 2 * csi.numel()
+        if 2 * need >= self._pool_size:
             noise = torch.randn(
                 csi.shape, dtype=torch.complex64, generator=self.generator, device=self.device
             )
             return csi + noise
+        if not len(self._pool) or self._pool_used > POOL_USES * self._pool_size:
+            self._refill()
         start = 2 * int(
-            torch.randint((len(pool) - need) // 2, (1,), generator=self.generator, device=self.device)
+            torch.randint((self._pool_size - need) // 2, (1,), generator=self.generator, device=self.device)
         )
-        fresh = min(need // 8, len(pool))
-        place = int(torch.randint(len(pool) - fresh, (1,), generator=self.generator, device=self.device))
-        pool[place : place + fresh] = (
-            torch.randn(fresh, generator=self.generator, device=self.device) * 0.5**0.5
-        )
-        noise = torch.view_as_complex(pool[start : start + need].reshape(*csi.shape, 2))
-        return csi + noise
+        self._pool_used += need
+        return csi + torch.view_as_complex(self._pool[start : start + need].reshape(*csi.shape, 2))
+
+    def _refill(self) -> None:
+        self._pool_seed, self._pool_used = self.generator.get_state(), 0
+        self._pool = self._normal(self._pool_size) * 0.5**0.5

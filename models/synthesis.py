@@ -22,9 +22,12 @@ class Radio:
         subcarrier_spacing_hz: Spacing of the full grid, Hz.
         full_subcarriers: Subcarriers of the full grid; the UE's power is spread over all of them.
         subcarrier_stride: One subcarrier in this many is kept.
-        slots, slot_s: Slots per snapshot and the time between them; the snapshot's time is that of its last slot.
-        rows, columns: Antennas of the planar array at the base station, half a wavelength apart.
-        ue_power_dbm, noise_figure_db: Link budget.
+        slots: Per snapshot.
+        slot_s: Time between slots; the snapshot's time is that of its last slot.
+        rows: Of the base station's planar array, half a wavelength apart.
+        columns: The same.
+        ue_power_dbm: Sent, over the full grid.
+        noise_figure_db: Of the base station.
     """
 
     carrier_hz: float = 3.5e9
@@ -40,24 +43,27 @@ class Radio:
 
     @property
     def subcarriers(self) -> int:
+        """Subcarriers that are kept."""
         return self.full_subcarriers // self.subcarrier_stride
 
     @property
     def antennas(self) -> int:
+        """Elements of the array."""
         return self.rows * self.columns
 
     @property
     def wavelength_m(self) -> float:
+        """Of the carrier, m."""
         return SPEED_OF_LIGHT_MPS / self.carrier_hz
 
     def frequency_hz(self) -> NDArray[np.float64]:
         """Baseband frequencies of the kept subcarriers, centred, ``[num_sc]``, Hz."""
         spacing = self.subcarrier_spacing_hz * self.subcarrier_stride
-        return (np.arange(self.subcarriers) - (self.subcarriers - 1) / 2) * spacing
+        return (np.arange(self.subcarriers, dtype=np.float64) - (self.subcarriers - 1) / 2) * spacing
 
     def slot_time_s(self) -> NDArray[np.float64]:
         """Times of the slots relative to the snapshot's time, ``[num_slots]``, s, all <= 0."""
-        return (np.arange(self.slots) - (self.slots - 1)) * self.slot_s
+        return (np.arange(self.slots, dtype=np.float64) - (self.slots - 1)) * self.slot_s
 
     def noise_variance(self) -> float:
         """Noise power of one resource element over the power that the UE sends in it."""
@@ -68,10 +74,9 @@ class Radio:
         return float(10 ** ((noise_dbm - sent_dbm) / 10))
 
     def antenna_position_m(self) -> NDArray[np.float64]:
-        """Antennas relative to the array's centre in its own axes (x = boresight, z = up), ``[num_ant, 3]``, m.
+        """Antennas around the array's centre in its own axes (x = boresight, z = up), ``[num_ant, 3]``, m.
 
-        Column by column from the left as seen in the array's frame (+y first row on top), the order of Sionna's
-        ``PlanarArray``.
+        Column by column with growing y, in each column from the top: the order of Sionna's ``PlanarArray``.
         """
         spacing = self.wavelength_m / 2
         column, row = np.meshgrid(np.arange(self.columns), np.arange(self.rows), indexing="ij")
@@ -81,9 +86,13 @@ class Radio:
 
 
 def world_from_array(position_m: Any, look_at_m: Any) -> NDArray[np.float64]:
-    """Rotation of an array at ``position_m`` whose boresight points at ``look_at_m``, ``[3, 3]``; columns = its axes.
+    """Rotation of an array whose boresight points at something, ``[3, 3]``; its columns are the array's axes.
 
     Azimuth first, then tilt, no roll: its y axis stays horizontal.
+
+    Args:
+        position_m: Where it stands, ``[3]``, m.
+        look_at_m: What it looks at, ``[3]``, m; not above or below it.
     """
     forward = np.asarray(look_at_m, dtype=np.float64) - np.asarray(position_m, dtype=np.float64)
     x = forward / np.linalg.norm(forward)
@@ -158,14 +167,16 @@ def displace(
 ) -> tuple[Any, Any, Any, Any]:
     """Paths of a UE moved by ``offset_m``, from those of the point that was traced.
 
-    A specular path seems to come from the mirror image of the base station, which stays put while the UE moves:
-    exact until visibility changes. Behind an edge the point on the edge is taken to stay: first order only.
+    A specular path seems to come from the mirror image of the base station, which stays put while the UE
+    moves: exact until visibility changes. Behind an edge the point on it is taken to stay: first order only.
 
     Args:
         offset_m: ``[G, 1, 3]``, m.
-        delay_s, gain: ``[G, K]``.
-        ue_direction, bs_direction: ``[G, K, 3]``.
-        mirror: ``[G, K, 3, 3]``.
+        delay_s: ``[G, K]``, s.
+        gain: ``[G, K]``.
+        ue_direction: Of departure, ``[G, K, 3]``.
+        bs_direction: Of arrival, ``[G, K, 3]``.
+        mirror: Takes a change of the departure direction to minus that of the arrival, ``[G, K, 3, 3]``.
         image_distance_m: ``[G, K]``, m.
 
     Returns:

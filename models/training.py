@@ -1,12 +1,12 @@
-"""Training, resumable at any step: stage I of Algorithm 1 at the base stations, stage II of Algorithm 2 end to end."""
+"""Training, resumable at any step: stage I per base station (Algorithm 1), stage II of all (Algorithm 2)."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,143 +14,33 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.network import (
-    CENTRE_M,
-    SCALE_M,
-    Shape,
-    build_autoencoder,
-    build_network,
-    position_loss,
-    reconstruction_loss,
-)
+from models.config import ConfigError, Schedule, TrainingConfig
+from models.losses import position_loss, reconstruction_loss
+from models.network import CENTRE_M, SCALE_M, build_decoder, build_network
 from models.path_table import PathTable
 from models.preprocessing import encoder_input
-from models.quantiser import calibrate_steps, straight_through
-from models.sampler import Impairments, Sampler
+from models.quantiser import calibrate_steps, rescale_step, straight_through
+from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
 
-
-class ConfigError(ValueError):
-    """A training configuration that cannot be used: one clear line."""
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast; all lengths in samples.
-
-    The learning rate rises over ``warmup``, stays, and falls to zero over the last ``decay`` of ``samples``: a run
-    can be carried on from any step with a later end.
-    """
-
-    samples: int
-    batch: int = 256
-    rate: float = 1e-3
-    warmup: int = 20_000
-    decay: int = 0
-    weight_decay: float = 0.01
-    clip: float = 1.0
-
-    def factor(self, done: int) -> float:
-        """Share of the full learning rate after ``done`` samples."""
-        rise = min(1.0, (done + self.batch) / max(self.warmup, 1))
-        left = max(self.samples - done, 0) / max(self.decay, 1)
-        return rise * min(1.0, left) if self.decay else rise
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Everything that decides what comes out of a training.
-
-    Attributes:
-        name: Also the name of the folders written.
-        about: What it reaches, in how long, on what: measured, not hoped.
-        shape: Of the networks.
-        phase_reference: See :mod:`models.preprocessing`.
-        bits: Q of the quantiser.
-        quantise_from: Samples after which the quantiser is in the loop (its step is calibrated then).
-        bs_dropout: Probability that a base station is missing from a sample.
-        loss: ``norm`` weighs distances, ``squared`` squared distances, by (34).
-        local, joint: Schedules of the stages; without ``local`` training is joint from scratch.
-        freeze_encoder: Stage II leaves the encoders as stage I made them.
-        training_impairments, test_impairments: What is drawn anew for every sample.
-        seed: Of weights, samples and masks.
-        bfloat16: Mixed precision in the matrix products.
-    """
-
-    name: str
-    joint: Schedule
-    about: str = ""
-    shape: Shape = field(default_factory=Shape)
-    phase_reference: str = "delay"
-    bits: int = 10
-    quantise_from: int = 0
-    bs_dropout: float = 0.05
-    loss: str = "norm"
-    local: Schedule | None = None
-    freeze_encoder: bool = False
-    training_impairments: Impairments = field(default_factory=Impairments)
-    test_impairments: Impairments = field(
-        default_factory=lambda: Impairments(displacement_m=0.0, speed_mps=3.0)
-    )
-    seed: int = 1
-    bfloat16: bool = True
-
-
-def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainingConfig:
-    """Read a training configuration (YAML); unknown keys are refused.
-
-    Raises:
-        ConfigError: The file is missing, not YAML, or has a key that means nothing.
-    """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        mapping = YAML(typ="safe", pure=True).load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path}: a mapping is expected")
-    mapping = mapping | (overrides or {})
-    config: TrainingConfig = _build(TrainingConfig, mapping, str(path))
-    return config
-
-
-_NESTED: dict[str, type] = {
-    "joint": Schedule, "local": Schedule, "shape": Shape,
-    "training_impairments": Impairments, "test_impairments": Impairments,
-}  # fmt: skip
-
-
-def _build(kind: Any, mapping: dict[str, Any], where: str) -> Any:
-    known = {f.name for f in fields(kind)}
-    for key in mapping:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'; one of {', '.join(sorted(known))}")
-    values = {
-        key: _build(_NESTED[key], value, f"{where}: {key}")
-        if key in _NESTED and isinstance(value, dict)
-        else value
-        for key, value in mapping.items()
-    }
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def as_mapping(config: Any) -> Any:
-    """A configuration as plain mappings, as a checkpoint keeps it."""
-    if is_dataclass(config) and not isinstance(config, type):
-        return {f.name: as_mapping(getattr(config, f.name)) for f in fields(config)}
-    return config
+CALIBRATED_ON = 2048
+"""Samples whose latents the quantiser's steps are calibrated on."""
+BETAS = (0.9, 0.98)
+SERVED_DB = 3.01
+"""Measured gain of a link with 0 dB SNR: signal and noise add up."""
+SERVED_BY = 3
 
 
 @dataclass
 class Site:
-    """Where the base stations of a training are: positions ``[L, 3]`` and common boresight ``[3]``, m; their names."""
+    """Where the base stations of a training stand.
+
+    Attributes:
+        bs_ids: Their names.
+        position_m: ``[L, 3]``, m.
+        boresight_m: The point that all arrays look at, ``[3]``, m.
+        radio: The air interface.
+    """
 
     bs_ids: tuple[str, ...]
     position_m: Any
@@ -164,10 +54,14 @@ class Trainer:
     Args:
         config: What to do.
         site: Base stations and radio.
-        training, validation: Path tables.
+        training: Path table of the points to train on.
+        validation: Path table of the points to validate on.
         checkpoint: Where the state is kept; if it exists, the run goes on from there.
         device: ``cpu`` or ``cuda``.
         report: Gets one line of progress now and then.
+
+    Raises:
+        ConfigError: The checkpoint is damaged or of another network, or the radio does not fit the shape.
     """
 
     def __init__(
@@ -182,6 +76,7 @@ class Trainer:
     ) -> None:
         self.config, self.site, self.device, self.report = config, site, device, report
         self.checkpoint = checkpoint
+        _check_shape(config, site)
         torch.manual_seed(config.seed)
         self.encoder, self.fusion = build_network(config.shape, config.phase_reference)
         axes = np.stack([world_from_array(s, site.boresight_m) for s in site.position_m])
@@ -192,23 +87,10 @@ class Trainer:
         )
         self.networks = nn.ModuleDict({"encoder": self.encoder, "fusion": self.fusion}).to(device)
         self.steps = torch.full((config.shape.num_bs,), 8.0 / 2**config.bits, device=device)
-        self.samples = Sampler(
-            training,
-            site.position_m,
-            site.boresight_m,
-            site.radio,
-            config.training_impairments,
-            config.seed + 1,
-            device,
-        )
+        places = (site.position_m, site.boresight_m, site.radio)
+        self.samples = Sampler(training, *places, config.training_impairments, config.seed + 1, device)
         self.held_out = Sampler(
-            validation,
-            site.position_m,
-            site.boresight_m,
-            site.radio,
-            config.test_impairments,
-            config.seed + 2,
-            device,
+            validation, *places, config.test_impairments, config.seed + 2, device, noise_pool=0
         )
         self.masks = torch.Generator(device).manual_seed(config.seed + 3)
         self.stage, self.done, self.seconds = ("local" if config.local else "joint"), 0, 0.0
@@ -216,26 +98,23 @@ class Trainer:
         self.skipped = 0
         """Steps left out because a gradient was not finite."""
         self.history: list[dict[str, Any]] = []
-        self.decoder: nn.Module | None = (
-            build_autoencoder(config.shape, config.phase_reference).to(device) if config.local else None
-        )
+        self.decoder: nn.Module | None = build_decoder(config.shape).to(device) if config.local else None
         self.optimiser = self._optimiser()
         if checkpoint.is_file():
             self._restore()
 
     def _optimiser(self) -> torch.optim.Optimizer:
         schedule = self._schedule()
+        parameters: Iterable[nn.Parameter]
         if self.stage == "local":
             assert self.decoder is not None
-            parameters: Iterator[nn.Parameter] = iter(
-                [*self.encoder.parameters(), *self.decoder.parameters()]
-            )
+            parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
         elif self.config.freeze_encoder:
             parameters = self.fusion.parameters()
         else:
             parameters = self.networks.parameters()
         return torch.optim.AdamW(
-            parameters, lr=schedule.rate, weight_decay=schedule.weight_decay, betas=(0.9, 0.98), fused=True
+            parameters, lr=schedule.rate, weight_decay=schedule.weight_decay, betas=BETAS, fused=True
         )
 
     def _schedule(self) -> Schedule:
@@ -244,28 +123,39 @@ class Trainer:
             return self.config.local
         return self.config.joint
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.stage == "joint" and self.done >= self.config.joint.samples
+
     def train(self, minutes: float = math.inf, every_s: float = 60.0) -> None:
-        """Train until the schedule ends or the time is up; state is kept every ``every_s`` and at the end."""
+        """Train until the schedule ends or the time is up; state is kept every ``every_s`` and at the end.
+
+        Interrupted (Ctrl-C), it keeps the state and passes the interruption on.
+        """
         started = said = time.monotonic()
-        before, made_before = self.seconds, self.samples.seconds_making
-        began_at = self.done
-        while True:
-            now = time.monotonic()
-            self.seconds = before + now - started
-            ended = self.done >= self._schedule().samples
-            out_of_time = now - started > minutes * 60
-            if now - said > every_s or ended or out_of_time:
-                said = now
-                making = (self.samples.seconds_making - made_before) / max(now - started, 1e-9)
-                self._say(self.done - began_at, now - started, making)
-                self.keep()
-            if out_of_time or (ended and self.stage == "joint"):
-                return
-            if ended:
-                self._begin_joint()
-                before, started, began_at = self.seconds, time.monotonic(), 0
-                continue
-            self.step()
+        before = self.seconds
+        mark = (started, self.done, self.samples.seconds_making)  # where speed is measured from
+        try:
+            while True:
+                now = time.monotonic()
+                self.seconds = before + now - started
+                stage_ended = self.done >= self._schedule().samples
+                out_of_time = now - started > minutes * 60
+                if now - said > every_s or stage_ended or out_of_time:
+                    said = now
+                    self._say(*mark)
+                    self.keep()
+                if out_of_time or self.ended:
+                    return
+                if stage_ended:
+                    self._begin_joint()
+                    mark = (time.monotonic(), 0, self.samples.seconds_making)
+                else:
+                    self.step()
+        except KeyboardInterrupt:
+            self.keep()
+            raise
 
     def _begin_joint(self) -> None:
         self.stage, self.done = "joint", 0
@@ -277,13 +167,11 @@ class Trainer:
         schedule = self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.rate * schedule.factor(self.done)
-        if self.stage == "joint" and not self.calibrated and self.done >= self.config.quantise_from > 0:
+        if self._must_calibrate(schedule.batch):
             self.calibrate()
         with torch.no_grad():
             csi, position = self.samples.draw(schedule.batch)
-            features, side, gain = encoder_input(
-                csi, 1.0, self.config.phase_reference, self.config.shape.slot_modes
-            )
+            features, side, gain = self.inputs(csi)
         loss = (
             self._local_loss(features, side)
             if self.stage == "local"
@@ -301,6 +189,19 @@ class Trainer:
         self.done += schedule.batch
         return float(loss.detach())
 
+    def inputs(self, csi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encoder input, side features and gains, dB, of CSI whose noise has unit variance."""
+        features, side, gain = encoder_input(
+            csi, 1.0, self.config.phase_reference, self.config.shape.input_modes
+        )
+        return features, side, gain
+
+    def _must_calibrate(self, batch: int) -> bool:
+        begin = self.config.quantise_from
+        if self.stage == "local" or begin is None or self.done < begin:
+            return False
+        return not self.calibrated or (self.done - begin) % self.config.recalibrate < batch
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.config.bfloat16)
 
@@ -314,35 +215,65 @@ class Trainer:
         present = self._present(gain)
         with self._autocast():
             latent = self.encoder(features, side)
-        latent = self.quantised(latent.float())
+        latent = self.sent(latent.float())
         with self._autocast():
-            out = self.fusion(latent, gain.clamp(min=self.config.shape.gain_floor_db), present)
+            out = self.fusion(latent, self.audible(gain), present)
         out = {name: value.float() for name, value in out.items()}
         return position_loss(out, (position - self.centre) / SCALE_M, present, self.config.loss)
 
+    def audible(self, gain: Tensor) -> Tensor:
+        """Gains as the central unit counts them, dB."""
+        return gain.clamp(min=self.config.shape.gain_floor_db)
+
     def quantised(self, latent: Tensor) -> Tensor:
-        """Latents through the quantiser (19) with the straight-through gradient (35), once it is calibrated."""
+        """Latents through the quantiser (19) with the gradient (35), once it is calibrated."""
         if not self.calibrated:
             return latent
         quantised: Tensor = straight_through(latent, self.config.bits, self.steps[:, None, None])
         return quantised
 
+    def sent(self, latent: Tensor) -> Tensor:
+        """What arrives of latents in training: a share of the samples shortened, each link in its own way.
+
+        Nested dropout: only a prefix of the D numbers arrives, its length drawn evenly on a logarithmic scale,
+        at a resolution drawn from ``short_bits``. So the first numbers learn to carry the most.
+        """
+        config, dims = self.config, self.config.shape.dims
+        whole = self.quantised(latent)
+        if not config.short_share or not self.calibrated:
+            return whole
+        batch, sites = latent.shape[:2]
+        short = self._mask_draws(batch, 1) < config.short_share
+        shortest = min(config.shortest_dims, dims)
+        length = shortest * (dims / shortest) ** self._mask_draws(batch, sites)
+        kept = torch.arange(dims, device=self.device) < length[..., None]
+        choice = (self._mask_draws(batch, sites) * len(config.short_bits)).long()
+        coarse = whole
+        for number, bits in enumerate(config.short_bits):
+            if bits != config.bits:
+                step = self.steps * rescale_step(1.0, config.bits, bits)
+                at_bits = straight_through(latent, bits, step[:, None, None])
+                coarse = torch.where((choice == number)[..., None, None], at_bits, coarse)
+        shortened = coarse * kept.reshape(latent.shape)
+        return torch.where(short[..., None, None], shortened, whole)
+
+    def _mask_draws(self, *size: int) -> Tensor:
+        return torch.rand(*size, generator=self.masks, device=self.device)
+
     def _present(self, gain: Tensor) -> Tensor:
-        drawn = torch.rand(gain.shape, generator=self.masks, device=self.device) >= self.config.bs_dropout
+        drawn = self._mask_draws(*gain.shape) >= self.config.bs_dropout
         nobody = ~drawn.any(dim=1, keepdim=True)
         return drawn | nobody
 
     @torch.no_grad()
-    def latents(self, count: int = 2048) -> Tensor:
+    def latents(self, count: int = CALIBRATED_ON) -> Tensor:
         """Continuous latents of fresh training samples, ``[count, L, N, d_z]``."""
         parts = []
-        for _ in range(0, count, 256):
-            csi, _ = self.samples.draw(256)
-            features, side, _ = encoder_input(
-                csi, 1.0, self.config.phase_reference, self.config.shape.slot_modes
-            )
+        for start in range(0, count, 256):
+            csi, _ = self.samples.draw(min(256, count - start))
+            features, side, _ = self.inputs(csi)
             parts.append(self.encoder(features, side).float())
-        return torch.cat(parts)[:count]
+        return torch.cat(parts)
 
     def calibrate(self) -> None:
         """Set each base station's quantiser step: least squared error on training latents."""
@@ -355,59 +286,78 @@ class Trainer:
     @torch.no_grad()
     def predict(
         self, sampler: Sampler, seed: int, missing: tuple[int, ...] = ()
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Estimates for every row of a sampler, in order, m: truth, position, covariance factor input and gains."""
-        sampler.generator.manual_seed(seed)
+    ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Estimates for every row of a sampler, in order; the same for the same seed.
+
+        Args:
+            sampler: Draws the samples.
+            seed: Of the draws.
+            missing: Indices of base stations that nobody hears of.
+
+        Returns:
+            ``truth`` and ``position [n, 3]``, m, ``covariance [n, 3, 3]``, m², not yet calibrated, and
+            ``gain_db [n, L]``.
+        """
+        sampler.reseed(seed)
         self.networks.eval()
         columns: dict[str, list[Tensor]] = {"truth": [], "position": [], "covariance": [], "gain_db": []}
         for start in range(0, len(sampler), 250):
             csi, truth = sampler.at(torch.arange(start, min(start + 250, len(sampler)), device=self.device))
-            features, side, gain = encoder_input(
-                csi, 1.0, self.config.phase_reference, self.config.shape.slot_modes
-            )
+            features, side, gain = self.inputs(csi)
             present = torch.ones_like(gain, dtype=torch.bool)
             present[:, list(missing)] = False
             latent = self.quantised(self.encoder(features, side).float())
-            position, covariance = self.fusion.estimate(
-                latent, gain.clamp(min=self.config.shape.gain_floor_db), present
-            )
+            position, covariance = self.fusion.estimate(latent, self.audible(gain), present)
             for name, value in zip(columns, (truth, position, covariance, gain), strict=True):
                 columns[name].append(value.cpu())
         self.networks.train()
         return {name: torch.cat(values).double().numpy() for name, values in columns.items()}
 
     def validate(self) -> dict[str, float]:
-        """Errors on the validation points, m."""
+        """Errors on the validation points, m; in stage I the loss (22) there."""
         if self.stage == "local":
-            return {}
+            return {"reconstruction": self._held_out_reconstruction()}
         found = self.predict(self.held_out, self.config.seed + 2)
         error = np.linalg.norm(found["position"] - found["truth"], axis=1)
-        served = (found["gain_db"] >= 0).sum(axis=1) >= 3
-        return {
-            "all_mean_m": float(error.mean()),
-            "served_mean_m": float(error[served].mean()),
-            "served_median_m": float(np.median(error[served])),
-            "served_e90_m": float(np.quantile(error[served], 0.9)),
-        }
+        figures = {"all_mean_m": float(error.mean())}
+        served = error[(found["gain_db"] >= SERVED_DB).sum(axis=1) >= SERVED_BY]
+        if len(served):
+            figures |= {
+                "served_mean_m": float(served.mean()),
+                "served_median_m": float(np.median(served)),
+                "served_e90_m": float(np.quantile(served, 0.9)),
+            }
+        return figures
 
-    def _say(self, since: int, seconds: float, making: float) -> None:
+    @torch.no_grad()
+    def _held_out_reconstruction(self) -> float:
+        assert self.decoder is not None
+        self.held_out.reseed(self.config.seed + 2)
+        rows = torch.arange(min(len(self.held_out), 250), device=self.device)
+        features, side, _ = self.inputs(self.held_out.at(rows)[0])
+        return float(reconstruction_loss(features, self.decoder(self.encoder(features, side))).mean())
+
+    def _say(self, began_s: float, began_at: int, began_making_s: float) -> None:
         schedule = self._schedule()
-        speed = since / max(seconds, 1e-9)
-        left = (schedule.samples - self.done) / max(speed, 1e-9)
+        spent_s = max(time.monotonic() - began_s, 1e-9)
+        speed = (self.done - began_at) / spent_s
+        making = (self.samples.seconds_making - began_making_s) / spent_s
         figures = self.validate()
         self.history.append(
             {"stage": self.stage, "samples": self.done, "seconds": round(self.seconds, 1), **figures}
         )
         shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        left = f"{max(schedule.samples - self.done, 0) / speed:.0f} s to go" if speed else "just begun"
+        skipped = f", {self.skipped} steps skipped" if self.skipped else ""
         self.report(
             f"{self.config.name} {self.stage}: {self.done} of {schedule.samples} samples, {speed:.0f}/s "
-            f"({making:.0%} of the time making them), {left:.0f} s to go; {shown}"
+            f"({making:.0%} of the time making them), {left}{skipped}; {shown}"
         )
 
     def keep(self) -> None:
         """Write the state; the file appears whole or not at all."""
         state = {
-            "config": json.dumps(as_mapping(self.config)),
+            "config": json.dumps(asdict(self.config)),
             "stage": self.stage,
             "done": self.done,
             "seconds": self.seconds,
@@ -416,7 +366,9 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "steps": self.steps,
             "calibrated": self.calibrated,
+            "skipped": self.skipped,
             "generators": [self.samples.generator.get_state(), self.masks.get_state()],
+            "samples": self.samples.state(),
             "history": self.history,
         }
         self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -427,17 +379,50 @@ class Trainer:
     def _restore(self) -> None:
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self._check_network(json.loads(state["config"]))
             if state["stage"] != self.stage:
                 self._begin_joint()
             self.networks.load_state_dict(state["networks"])
             if self.decoder is not None and state["decoder"] is not None:
                 self.decoder.load_state_dict(state["decoder"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+            self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
+            self.steps, self.calibrated = state["steps"], state["calibrated"]
+            self.skipped = state.get("skipped", 0)
+            generators = [generator.cpu() for generator in state["generators"]]
+            # A checkpoint of an earlier version does not say where the sampler's noise was.
+            self.samples.restore(
+                state.get("samples", {"generator": generators[0], "pool_seed": None, "pool_used": None})
+            )
+            self.masks.set_state(generators[1])
+        except ConfigError:
+            raise
+        except Exception as error:  # a damaged file can fail in any way there is
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ConfigError(
-                f"{self.checkpoint}: damaged, or of another configuration ({str(error).splitlines()[0]})"
+                f"{self.checkpoint}: damaged, or of another configuration ({reason})"
             ) from error
-        self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
-        self.steps, self.calibrated = state["steps"], state["calibrated"]
-        for generator, kept in zip((self.samples.generator, self.masks), state["generators"], strict=True):
-            generator.set_state(kept.cpu())
+
+    def _check_network(self, kept: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another network; when the training ends, and its rates, may have changed."""
+        wanted = asdict(self.config)
+        here = {"phase_reference": wanted["phase_reference"], **wanted["shape"]}
+        there = {"phase_reference": kept["phase_reference"], **kept["shape"]}
+        for key in here.keys() & there.keys():
+            if here[key] != there[key]:
+                raise ConfigError(f"{self.checkpoint}: made with {key} {there[key]!r}, not {here[key]!r}")
+
+
+def _check_shape(config: TrainingConfig, site: Site) -> None:
+    shape, radio = config.shape, site.radio
+    there = {
+        "num_bs": len(site.bs_ids),
+        "slots": radio.slots,
+        "antennas": radio.antennas,
+        "subcarriers": radio.subcarriers,
+    }
+    for name, value in there.items():
+        if getattr(shape, name) != value:
+            raise ConfigError(
+                f"{config.name}: shape.{name} is {getattr(shape, name)}, the radio's is {value}"
+            )
