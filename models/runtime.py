@@ -142,14 +142,34 @@ class OnnxModel:
         """
         if pilots.shape != self.csi_shape:
             raise ValueError(f"pilots must be {list(self.csi_shape)}, not {list(pilots.shape)}")
-        csi = self._estimator[bs].estimate(pilots, noise_variance)
-        features, side, gain = encoder_input(
+        latents, gain_db = self.encode_many(bs, pilots[None], noise_variance)
+        return Embedding(latents[0], float(gain_db[0]))
+
+    def encode_many(
+        self, bs: str, pilots: NDArray[Any], noise_variance: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """As `encode`, for many snapshots of one base station at a time; far quicker than one by one.
+
+        Args:
+            bs: Which base station's encoder.
+            pilots: What it heard, complex64 ``[n, num_slots, num_ant, num_sc]``.
+            noise_variance: Noise power of one resource element, in the units of ``|pilots|^2``.
+
+        Returns:
+            Latents ``[n, dims]`` before quantisation and SNR per resource element in dB ``[n]``. Their last
+            digits may depend on how many snapshots are given together.
+        """
+        if pilots.ndim != 4 or pilots.shape[1:] != self.csi_shape:
+            raise ValueError(f"pilots must be [n, {str(list(self.csi_shape))[1:]}, not {list(pilots.shape)}")
+        slots = pilots.reshape(-1, *self.csi_shape[1:])
+        csi = self._estimator[bs].estimate(slots, noise_variance).reshape(pilots.shape)
+        features, side, gain_db = encoder_input(
             csi, noise_variance, self.description.phase_reference, self._modes
         )
-        fed = {"features": features[None].astype(np.float32), "side": side[None].astype(np.float32)}
+        fed = {"features": features.astype(np.float32), "side": side.astype(np.float32)}
         wanted = self._encoder_inputs[bs]  # an encoder may look at the features alone
-        latent = self._encoder[bs].run(["latent"], {name: fed[name] for name in wanted})[0]
-        return Embedding(latent.reshape(-1).astype(np.float32, copy=False), float(gain))
+        latents = self._encoder[bs].run(["latent"], {name: fed[name] for name in wanted})[0]
+        return latents.reshape(len(pilots), -1).astype(np.float32, copy=False), gain_db.astype(np.float64)
 
     def fuse(
         self, latents: NDArray[np.float32], gain_db: NDArray[Any], present: NDArray[np.bool_]
