@@ -114,13 +114,13 @@ class BaseStation:
     def frame(
         self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding, t_publish_ns: int
     ) -> Frame | None:
-        """Frame of an embedding, or None when the policy keeps silent; arguments and errors as of `snapshot`."""
+        """Frame of an embedding, or None when the policy keeps silent; the rest as of `snapshot`."""
         gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
         payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload))
         if payload is None:
             return None
         self._next_seq[ue] = seq + 1
-        step, packed = self._packed(ue, seq, embedding, payload)
+        step = self.step(payload.bits)
         return Frame(
             run=self.run,
             bs=self.bs_id,
@@ -133,7 +133,7 @@ class BaseStation:
             step=step,
             gain_db=gain_db,
             model=self._model.digest,
-            payload=packed,
+            payload=self._pack(ue, seq, embedding, payload, step),
         )
 
     def step(self, bits: int) -> float:
@@ -147,11 +147,9 @@ class BaseStation:
         assert embedding.latent.shape == (self._model.dims,), f"latent is {embedding.latent.shape}"
         return embedding
 
-    def _packed(self, ue: str, seq: int, embedding: Embedding, payload: Payload) -> tuple[float, bytes]:
-        """Step and bytes of a message."""
-        step = self.step(payload.bits)
-        indices = quantise(embedding.latent[: payload.dims], payload.bits, step)
-        return step, pack(indices, payload.bits)
+    def _pack(self, ue: str, seq: int, embedding: Embedding, payload: Payload, step: float) -> bytes:
+        """The bytes of a message."""
+        return pack(quantise(embedding.latent[: payload.dims], payload.bits, step), payload.bits)
 
     def _size(self, heard: Heard) -> Payload | None:
         if self._policy is None:

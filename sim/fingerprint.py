@@ -56,6 +56,11 @@ class Fingerprint:
         while self._pending and self._pending[0][0] < t_ns:
             self._hash(*heapq.heappop(self._pending)[2:])
 
+    @staticmethod
+    def rank(kind: str) -> int:
+        """Where an event of this kind stands among those of its nanosecond."""
+        return _RANK.get(kind, -1)
+
     def finish(self) -> None:
         """Hash what is left."""
         while self._pending:

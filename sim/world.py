@@ -6,7 +6,7 @@ asked, and nothing else. What it does with one snapshot reads from top to bottom
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from sim.scenario import Scenario
 from sim.wire import Parts, Wire
 
 POSITIONS_AT_ONCE = 512
+Station = TypeVar("Station", bound=BaseStation)
 CSI_BITS_PER_ELEMENT = 64
 """Of one complex64: what the paper's η refers to."""
 
@@ -322,14 +323,24 @@ def base_stations(
     Raises:
         UserError: the model does not know one of them, or cannot send what the scenario wants.
     """
-    stations, run = {}, run_id(scenario)
-    for bs in scenario.bs_ids:
-        message = scenario.model.message_of(bs)
-        try:
-            stations[bs] = BaseStation(bs, model, run, bits=message.bits, dims=message.dims, policy=policy)
-        except ValueError as error:
-            raise UserError(f"model {scenario.model.name}: {bs}: {error}") from error
-    return stations
+    run = run_id(scenario)
+    return {bs: station_of(scenario, bs, model, run, policy, BaseStation) for bs in scenario.bs_ids}
+
+
+def station_of(
+    scenario: Scenario,
+    bs: str,
+    model: PositioningModel,
+    run: str,
+    policy: SendPolicy | None,
+    kind: type[Station],
+) -> Station:
+    """One base station of a scenario, of a kind; arguments and errors as of `base_stations`."""
+    message = scenario.model.message_of(bs)
+    try:
+        return kind(bs, model, run, bits=message.bits, dims=message.dims, policy=policy)
+    except ValueError as error:
+        raise UserError(f"model {scenario.model.name}: {bs}: {error}") from error
 
 
 def parts_of(packet: Packet) -> Parts:

@@ -1,0 +1,1 @@
+"""Studies: many runs of a scenario with some of its keys changed."""
