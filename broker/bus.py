@@ -17,12 +17,16 @@ import msgpack
 import zmq
 
 from broker.frame import FrameError
+from broker.keys import Keys
 from broker.refusals import Refusals
 from broker.sequence import SequenceCheck, TransportLoss
 
 Transport = Literal["inproc", "ipc", "tcp"]
 LINGER_MS = 1000
 """How long a closing socket tries to hand over what it still holds."""
+MAX_PART_BYTES = 2 << 20
+"""A peer that sends a larger part is cut off by ZeroMQ itself."""
+RECONNECT_MS, RECONNECT_MAX_MS = 50, 500
 
 
 _SNDMORE, _NOBLOCK = int(zmq.SNDMORE), int(zmq.NOBLOCK)  # the enum's own operators cost microseconds
@@ -68,7 +72,7 @@ class _Subscriptions:
 class Publisher:
     """The end of a base station: connects to a forwarder's upstream endpoint and publishes frames.
 
-    beside: the forwarder, if the same thread drives it.
+    beside: the forwarder, if the same thread drives it. keys: if the forwarder is on another machine.
     """
 
     def __init__(
@@ -77,8 +81,10 @@ class Publisher:
         endpoint: str,
         *,
         beside: "Forwarder | None" = None,
+        keys: Keys | None = None,
     ) -> None:
         self._socket = _publishing_socket(context)
+        _reconnecting(self._socket, keys)
         self._socket.connect(endpoint)
         woken = () if beside is None else (beside._from_publishers,)
         self._subscriptions = _Subscriptions(self._socket, woken)
@@ -102,7 +108,7 @@ class Forwarder:
     """The middle: binds both ends. What its owner receives upstream she forwards downstream, when she likes.
 
     upstream, downstream: endpoints to bind; a port `*` is chosen by the system, the attributes name it.
-    Raises OSError when an endpoint cannot be bound.
+    keys: if they leave the machine. Raises OSError when an endpoint cannot be bound.
     """
 
     def __init__(
@@ -111,9 +117,15 @@ class Forwarder:
         upstream: str,
         downstream: str,
         prefixes: Sequence[str] = ("emb/",),
+        *,
+        keys: Keys | None = None,
     ) -> None:
         self._from_publishers = _configured(context.socket(zmq.XSUB))
+        self._from_publishers.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         self._to_subscribers = _publishing_socket(context)
+        if keys is not None:
+            keys.serve(self._from_publishers)
+            keys.serve(self._to_subscribers)
         try:
             self.upstream = _bind(self._from_publishers, upstream)
             self.downstream = _bind(self._to_subscribers, downstream)
@@ -131,9 +143,19 @@ class Forwarder:
         """Wait, without sleeping, until somebody is subscribed downstream. Raises TimeoutError."""
         self._subscriptions.wait_for(topic, subscribers, timeout_s)
 
-    def receive(self, timeout_s: float) -> list[list[bytes]]:
-        """Wait for the first message, then take all that are there; none after the timeout."""
-        return _receive(self._from_publishers, timeout_s)
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+        """Both sockets, to be looked after."""
+        return self._from_publishers, self._to_subscribers
+
+    @property
+    def upstream_socket(self) -> zmq.Socket[bytes]:
+        """The socket of `receive`, to be polled together with others."""
+        return self._from_publishers
+
+    def receive(self, timeout_s: float, most: int | None = None) -> list[list[bytes]]:
+        """Wait for the first message, then take all that are there, or so many; none after the timeout."""
+        return _receive(self._from_publishers, timeout_s, most)
 
     def receive_exactly(self, count: int, timeout_s: float = 10.0) -> list[list[bytes]]:
         """Take as many messages as were published. Raises TransportLoss when fewer come in time."""
@@ -156,6 +178,8 @@ class Subscriber:
     """The end of a central unit: connects to a forwarder's downstream endpoint.
 
     A message without a proper fourth part is refused and counted in `refusals`.
+
+    keys: if the forwarder is on another machine. restarts: a forwarder may come back and count from 0 again.
     """
 
     def __init__(
@@ -163,20 +187,30 @@ class Subscriber:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
         prefixes: Sequence[str] = ("emb/",),
+        *,
+        keys: Keys | None = None,
+        restarts: bool = False,
     ) -> None:
         self._socket = _configured(context.socket(zmq.SUB))
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
+        _reconnecting(self._socket, keys)
         for prefix in prefixes:
             self._socket.subscribe(prefix)
         self._socket.connect(endpoint)
-        self._sequence = SequenceCheck(late_join=True)
+        self._sequence = SequenceCheck(late_join=True, restarts=restarts)
         self.refusals = Refusals()
 
-    def receive(self, timeout_s: float) -> list[Arrival]:
-        """Wait for the first frame, then take all that are there; none after the timeout.
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The socket of `receive`, to be polled together with others."""
+        return self._socket
+
+    def receive(self, timeout_s: float, most: int | None = None) -> list[Arrival]:
+        """Wait for the first frame, then take all that are there, or so many; none after the timeout.
 
         Raises TransportLoss when a frame that was forwarded did not come.
         """
-        return self._arrivals(_receive(self._socket, timeout_s))
+        return self._arrivals(_receive(self._socket, timeout_s, most))
 
     def receive_exactly(self, count: int, timeout_s: float = 10.0) -> list[Arrival]:
         """Take as many frames as were forwarded. Raises TransportLoss when fewer come in time."""
@@ -280,6 +314,14 @@ def _configured(socket: zmq.Socket[bytes]) -> zmq.Socket[bytes]:
     return socket
 
 
+def _reconnecting(socket: zmq.Socket[bytes], keys: Keys | None) -> None:
+    """Set what a socket needs that connects: it comes back soon when its peer does."""
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    if keys is not None:
+        keys.connect(socket)
+
+
 def _publishing_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket = _configured(context.socket(zmq.XPUB))
     socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # tell of every subscriber, not only of the first to a topic
@@ -303,11 +345,11 @@ def _send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> None:
     socket.send(parts[-1])
 
 
-def _receive(socket: zmq.Socket[bytes], timeout_s: float) -> list[list[bytes]]:
+def _receive(socket: zmq.Socket[bytes], timeout_s: float, most: int | None = None) -> list[list[bytes]]:
     messages: list[list[bytes]] = []
-    if not socket.poll(round(1000 * timeout_s)):
+    if timeout_s > 0.0 and not socket.poll(round(1000 * timeout_s)):
         return messages
-    _drain(socket, messages, None)
+    _drain(socket, messages, most)
     return messages
 
 

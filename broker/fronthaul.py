@@ -102,6 +102,10 @@ class Fronthaul:
         self._collect(t_ns)
         link.change(t_ns, capacity_bps=capacity_bps, latency_ns=latency_ns, up=up, loss=loss)
 
+    def advance_clock(self, t_ns: int) -> None:
+        """Move to a time; what happened up to it comes out of the next `advance`."""
+        self._collect(t_ns)
+
     def link(self, segment: str) -> FronthaulLink:
         """Give a segment's link, to look at."""
         link = self._segment(segment).link

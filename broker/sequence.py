@@ -11,10 +11,12 @@ class SequenceCheck:
     """Watches that the numbers of each source come one after the other.
 
     late_join: begin at the first number seen of a source instead of at 0.
+    restarts: a source that was ended may come back and count from 0 again.
     """
 
-    def __init__(self, *, late_join: bool = False) -> None:
+    def __init__(self, *, late_join: bool = False, restarts: bool = False) -> None:
         self._late_join = late_join
+        self._restarts = restarts
         self._next: dict[Hashable, int] = {}
         self._excused: dict[Hashable, set[int]] = {}
 
@@ -25,7 +27,7 @@ class SequenceCheck:
             expected = number if self._late_join else 0
         if number != expected:
             expected = self._after_excused(source, expected)
-            if number != expected:
+            if number != expected and not (self._restarts and number == 0):
                 raise TransportLoss(f"{_text(source)}: number {number} arrived, {expected} was next")
         self._next[source] = number + 1
 

@@ -225,6 +225,32 @@ class Tracker:
         self._prune(int(times.max()))
         return [Outcome(outcome) for outcome in outcomes]
 
+    def resume(self, tracks: Sequence[Track]) -> None:
+        """Go on from tracks as they were last known, of UEs that have none here yet.
+
+        Nothing from before them is remembered: older fixes are too old.
+        """
+        fresh = [track for track in tracks if track.ue not in self._slots]
+        if not fresh:
+            return
+        after = _Columns.empty(len(fresh))
+        for column, track in enumerate(fresh):
+            after.state[:3, column] = track.position_m
+            after.state[3:, column] = track.velocity_mps
+            after.covariance[:, :, column] = track.covariance
+            after.t_ns[column] = track.t_ns
+            after.t_accepted_ns[column] = track.t_fix_ns
+            after.alive[column] = True
+        fixes = after.state[:3].copy()
+        covariances = after.covariance[:3, :3].copy()
+        batch = _Batch(fixes, covariances, after, np.full(len(fresh), int(Outcome.ACCEPTED)))
+        for column, track in enumerate(fresh):
+            slot = self._slot(track.ue)
+            self._now.put(np.array([slot]), after.take(np.array([column])))
+            history = self._histories[slot]
+            history.fixes.append(_Remembered(track.t_ns, batch, column))
+            history.forgotten = True
+
     def track(self, ue: str, t_ns: int | None = None) -> Track | None:
         """What the fixes up to a time say of a UE at that time.
 

@@ -7,11 +7,13 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from broker.sequence import TransportLoss
 from nodes import PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.errors import UserError
@@ -21,7 +23,7 @@ from sim.record import Recorder, versions
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 from sim.wire import BusWire, Wire
-from sim.world import Channel, World, base_stations
+from sim.world import Channel, World, base_stations, run_id
 
 RUNS_FOLDER = Path("runs")
 
@@ -76,6 +78,7 @@ def run(
     channel: Channel | None = None,
     model: PositioningModel | None = None,
     wire: Wire | None = None,
+    processes: bool = False,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RunResult:
@@ -91,6 +94,8 @@ def run(
         channel: what the BSs hear instead of the scenario's traced channel.
         model: encodes and fuses instead of the scenario's model.
         wire: carries the frames instead of ZeroMQ sockets over the scenario's transport.
+        processes: run the broker, each base station and the central unit as processes of their own, in
+            lock-step; what comes out is the same.
         listener: called with each event, in order.
         progress: called with the simulated time in ns, now and then.
 
@@ -106,8 +111,12 @@ def run(
     channel = channel_of(scenario) if channel is None else channel
     stations = base_stations(scenario, model, policy)
     with output_folder(out) as folder, ExitStack() as stack:
-        if wire is None:
-            wire = stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
+        make_world: Callable[..., World]
+        if processes:
+            make_world = stack.enter_context(world_of_processes(scenario, model, policy))
+        else:
+            carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
+            make_world = partial(World, wire=carrier)
         recorder = stack.enter_context(
             Recorder(
                 folder,
@@ -116,12 +125,11 @@ def run(
                 headline=headline(scenario),
             )
         )
-        world = World(
+        world = make_world(
             scenario,
             channel=channel,
             stations=stations,
             model=model,
-            wire=wire,
             recorder=recorder,
             listener=listener,
         )
@@ -140,6 +148,28 @@ def run(
     if out is None:
         remove_with(result)
     return result
+
+
+@contextmanager
+def world_of_processes(
+    scenario: Scenario, model: PositioningModel, policy: SendPolicy | None
+) -> Iterator[Callable[..., World]]:
+    """A world whose parts are processes, which end with the context.
+
+    Raises:
+        UserError: a policy cannot travel to other processes, or one of them did not come up.
+    """
+    from sim.parts import Parts
+    from sim.processes import ProcessWorld
+
+    if policy is not None:
+        raise UserError("a send policy runs in one process; leave processes away, or the policy")
+    with Parts(scenario, model, run_id(scenario)) as parts:
+        try:
+            parts.start()
+        except TransportLoss as error:
+            raise UserError(f"the processes of the run did not start: {error}") from error
+        yield partial(ProcessWorld, parts)
 
 
 def headline(scenario: Scenario) -> dict[str, Any]:

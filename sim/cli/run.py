@@ -16,6 +16,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to.", show_default="runs/<scenario>-<number>")
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Each part in its own process, in lock-step.")
+    ] = False,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
@@ -31,7 +34,7 @@ def run(
     folder = out or next_run_folder(loaded)
     try:
         with progress_of_run(loaded.name, loaded.duration_ns) as progress:
-            result = run_scenario(loaded, out=folder, progress=progress)
+            result = run_scenario(loaded, out=folder, processes=processes, progress=progress)
     except InvalidRunError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

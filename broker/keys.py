@@ -1,0 +1,152 @@
+"""CURVE: who may talk to whom when sockets leave the machine.
+
+A part has a key pair of its own. A socket that binds beyond loopback is a CURVE server and lets in only the
+public keys it knows: without an authenticator CURVE encrypts, but lets every key in.
+
+    keys/world.key        the world's (and with it all parts' that bind): secret
+    keys/world.pub        its public half, which connecting parts check
+    keys/bs1.key          a part's own: secret
+    keys/clients/bs1.pub  the public halves that may connect, beside the world
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+_KEY_CHARS = 40  # of a Z85 text
+
+
+class KeysError(ValueError):
+    """Keys that are missing or damaged; the text is one clear line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A part's own key pair and the world's public key."""
+
+    public: bytes
+    secret: bytes
+    server: bytes
+    """Public key of the end that binds."""
+
+    def __repr__(self) -> str:
+        return f"Keys(public={self.public.decode()}, secret=…)"
+
+    def serve(self, socket: zmq.Socket[bytes]) -> None:
+        """Make a socket that will bind a CURVE server; an `authenticator` must run beside it."""
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self.public)
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"fronthaul")
+
+    def connect(self, socket: zmq.Socket[bytes]) -> None:
+        """Make a socket that will connect a CURVE client, which lets no other server in."""
+        socket.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
+        socket.setsockopt(zmq.CURVE_PUBLICKEY, self.public)
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self.server)
+
+
+def make_keys(folder: Path, names: list[str]) -> list[Path]:
+    """Make a key pair for the world and for each named part; those that are there stay.
+
+    Returns:
+        The secret files that were made.
+
+    Raises:
+        KeysError: the folder cannot be written.
+    """
+    made = []
+    try:
+        (folder / "clients").mkdir(parents=True, exist_ok=True)
+        for name in ["world", *names]:
+            secret_path = folder / f"{name}.key"
+            if secret_path.exists():
+                continue
+            public, secret = zmq.curve_keypair()
+            handle = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(public + b"\n" + secret + b"\n")
+            where = folder if name == "world" else folder / "clients"
+            (where / f"{name}.pub").write_bytes(public + b"\n")
+            made.append(secret_path)
+    except OSError as error:
+        raise KeysError(f"{folder}: cannot be written: {error.strerror}") from error
+    return made
+
+
+def load_keys(folder: Path, name: str) -> Keys:
+    """The keys of the world or of a part.
+
+    Raises:
+        KeysError: a file is missing or damaged, or others may read the secret.
+    """
+    path = folder / f"{name}.key"
+    public, secret = _read(path, 2)
+    if path.stat().st_mode & 0o077:
+        raise KeysError(f"{path}: others may read this secret; chmod 600 {path}")
+    (server,) = _read(folder / "world.pub", 1)
+    return Keys(public, secret, server)
+
+
+def client_keys(folder: Path) -> frozenset[bytes]:
+    """The public keys that may connect. Raises KeysError."""
+    return frozenset(_read(path, 1)[0] for path in sorted((folder / "clients").glob("*.pub")))
+
+
+def leaves_machine(endpoint: str) -> bool:
+    """Whether others than this machine can reach an endpoint that is bound."""
+    parts = urlsplit(endpoint)
+    return parts.scheme == "tcp" and parts.hostname not in ("127.0.0.1", "::1", "localhost")
+
+
+class Authenticator:
+    """Lets the known public keys in and nobody else, for all CURVE servers of a context.
+
+    Args:
+        context: whose sockets to guard.
+        known: public keys, Z85.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], known: frozenset[bytes]) -> None:
+        self._thread = ThreadAuthenticator(context)
+        self._thread.start()
+        self._thread.configure_curve_callback("fronthaul", _Known(known))
+
+    def close(self) -> None:
+        """Stop; sockets must be closed before."""
+        self._thread.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class _Known:
+    """What pyzmq asks of a credentials provider."""
+
+    def __init__(self, known: frozenset[bytes]) -> None:
+        self._known = known
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether a client with this public key (Z85) may come in."""
+        return key in self._known
+
+
+def _read(path: Path, lines: int) -> list[bytes]:
+    try:
+        found = path.read_bytes().split()
+    except OSError as error:
+        raise KeysError(f"{path}: {error.strerror}; make keys with python -m sim keys") from error
+    if len(found) != lines or any(len(line) != _KEY_CHARS for line in found):
+        raise KeysError(f"{path}: damaged")
+    return found

@@ -1,0 +1,200 @@
+"""The loop of a part that runs in a process of its own: it says hello, is told what to do, and does it."""
+
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol
+
+import zmq
+
+from broker.control import Context, ControlError, Controlled
+from broker.keys import Keys, load_keys
+
+HELLO_EVERY_S = 0.5
+BEAT_EVERY_S = 0.2
+WORLD_SILENT_S = 5.0
+"""A part that hears nothing from the world for so long in real time starts over and says hello again."""
+
+_LOG = logging.getLogger(__name__)
+Report = tuple[str, Any]
+
+
+class Part(Protocol):
+    """What a process runs: a law with its sockets."""
+
+    @property
+    def sockets(self) -> Sequence[zmq.Socket[bytes]]:
+        """Sockets whose messages `work` takes."""
+        ...
+
+    @property
+    def attended(self) -> Sequence[zmq.Socket[bytes]]:
+        """Sockets that must be looked after: a bound one meets a new peer only while somebody uses it."""
+        ...
+
+    def greeting(self) -> Any:
+        """What the world must know when the part is ready."""
+        ...
+
+    def command(self, kind: str, body: Any) -> Any:
+        """Do what the world asks; gives the answer. Raises what makes it impossible."""
+        ...
+
+    def wait_s(self) -> float | None:
+        """How long until `work` has something to do without a message; None: until one comes."""
+        ...
+
+    def work(self) -> Iterator[Report]:
+        """Take what has come and do what is due; gives reports to the world."""
+        ...
+
+    def beat(self) -> Any:
+        """What to say of oneself with every heartbeat."""
+        ...
+
+    def close(self) -> None:
+        """Close all sockets."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a part is given to be made of."""
+
+    context: Context
+    keys: Keys | None
+    welcome: Mapping[str, Any]
+    """The world's configuration of this part."""
+
+
+def serve(
+    name: str,
+    world: str,
+    make: Callable[[Surroundings], Part],
+    *,
+    keys_folder: Path | None = None,
+    supervised: bool = False,
+) -> int:
+    """Run a part until the world says stop, or a signal does.
+
+    Args:
+        name: of the part.
+        world: endpoint of the world's control socket.
+        make: makes the part from what the world says in its welcome.
+        keys_folder: with the part's keys, if it talks to other machines.
+        supervised: end when the parent process does.
+
+    Returns:
+        The exit code.
+    """
+    keys = None if keys_folder is None else load_keys(keys_folder, name)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, _end)
+    # What is loaded now slows no collection later: pauses in the middle of a frame are short.
+    parent = os.getppid() if supervised else None
+    context: Context = zmq.Context()
+    try:
+        while True:
+            control = Controlled(context, world, name, keys)
+            try:
+                if _life(name, control, context, keys, make, parent):
+                    return 0
+            finally:
+                control.close()
+    finally:
+        context.destroy(linger=200)
+
+
+def _life(
+    name: str,
+    control: Controlled,
+    context: Context,
+    keys: Keys | None,
+    make: Callable[[Surroundings], Part],
+    parent: int | None,
+) -> bool:
+    """From hello to the end of a run; whether the process should end with it."""
+    welcome = _welcome(name, control, parent)
+    if welcome is None:
+        return True
+    part = make(Surroundings(context, keys, welcome))
+    try:
+        control.report("ready", part.greeting())
+        return _work(control, part, bool(welcome.get("realtime")), parent)
+    finally:
+        part.close()
+
+
+def _welcome(name: str, control: Controlled, parent: int | None) -> Mapping[str, Any] | None:
+    """Say hello until the world answers; None when the parent is gone."""
+    while parent is None or os.getppid() == parent:
+        control.report("hello", {"name": name, "pid": os.getpid()})
+        if not control.socket.poll(round(1000 * HELLO_EVERY_S)):
+            continue
+        for message in control.receive():
+            if message.kind == "welcome":
+                assert isinstance(message.body, dict)
+                return message.body
+            if message.kind == "stop":
+                return None
+    return None
+
+
+def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -> bool:
+    """Do what is asked and what is due."""
+    poller = zmq.Poller()
+    poller.register(control.socket, zmq.POLLIN)
+    for socket in part.attended:
+        poller.register(socket, zmq.POLLERR)
+    for socket in part.sockets:
+        poller.register(socket, zmq.POLLIN)
+    next_beat = heard = monotonic()
+    while True:
+        wait_s = part.wait_s()
+        now = monotonic()
+        wait_s = next_beat - now if wait_s is None else min(wait_s, next_beat - now)
+        ready = poller.poll(max(0, math.ceil(1000 * wait_s)))
+        if any(socket is control.socket for socket, _ in ready):
+            heard = monotonic()
+            try:
+                messages = control.receive()
+            except ControlError as error:
+                _LOG.warning("%s", error)
+                messages = []
+            for message in messages:
+                if message.kind in ("stop", "welcome"):
+                    return message.kind == "stop"
+                if message.kind == "beat":
+                    continue
+                _answer(control, part, message.kind, message.number, message.body)
+        for kind, body in part.work():
+            control.report(kind, body)
+        now = monotonic()
+        if now < next_beat:
+            continue
+        next_beat = now + BEAT_EVERY_S
+        if realtime:
+            control.report("beat", part.beat())
+            if now - heard > WORLD_SILENT_S:
+                _LOG.warning("the world has been silent for %g s", WORLD_SILENT_S)
+                return False
+        if parent is not None and os.getppid() != parent:
+            return True
+
+
+def _answer(control: Controlled, part: Part, kind: str, number: int, body: Any) -> None:
+    try:
+        control.report("done", part.command(kind, body), number)
+    except Exception as error:  # whatever it is, the world must know
+        _LOG.debug("%s failed", kind, exc_info=True)
+        control.report("failed", f"{kind}: {str(error) or type(error).__name__}", number)
+
+
+def _end(number: int, _: object) -> None:
+    sys.exit(0)

@@ -1,0 +1,176 @@
+"""A base station as a process: hears `air/<bs>/`, publishes `emb/<bs>/<ue>/`."""
+
+import heapq
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from time import monotonic
+from typing import Any
+
+import zmq
+
+from broker.bus import MAX_PART_BYTES, Publisher
+from broker.clock import WallClock
+from broker.frame import Frame, FrameError, encode_frame
+from broker.part import Report, Surroundings
+from broker.refusals import Refusals
+from broker.sequence import TransportLoss
+from nodes.air import MAX_ELEMENTS, Air, decode_air
+from nodes.base_station import BaseStation
+from nodes.model_spec import model_from_spec
+
+HANDOVER_TIMEOUT_S = 10.0
+MOST_AIR_WAITING = 256
+"""Messages a BS lets wait in real time; one that hangs does not fill the world's memory."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class BaseStationService:
+    """Embeds what it hears and publishes it when it is due.
+
+    The welcome: run, bs, model, bits, dims, air (endpoint to hear), upstream (endpoint to publish to),
+    stale_ns (older samples are not worth a frame), clock (epoch and speed, or None in lock-step).
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        welcome: Mapping[str, Any] = surroundings.welcome
+        self.station = BaseStation(
+            str(welcome["bs"]),
+            model_from_spec(welcome["model"]),
+            str(welcome["run"]),
+            bits=welcome["bits"],
+            dims=welcome["dims"],
+        )
+        self.station.up = bool(welcome.get("up", True))
+        clock = welcome["clock"]
+        self._clock = None if clock is None else WallClock(int(clock[0]), float(clock[1]))
+        self._stale_ns = int(welcome["stale_ns"])
+        self.refusals = Refusals()
+        self.heard = self.stale = 0
+        self._waiting: dict[tuple[str, int], Frame] = {}
+        self._due: list[tuple[int, str, int]] = []
+        self._air = surroundings.context.socket(zmq.SUB)
+        self._air.set_hwm(0 if clock is None else MOST_AIR_WAITING)
+        self._air.setsockopt(zmq.MAXMSGSIZE, 8 * MAX_ELEMENTS)
+        self._air.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._air.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._air.linger = 0
+        if surroundings.keys is not None:
+            surroundings.keys.connect(self._air)
+        self._air.subscribe(f"air/{self.station.bs_id}/")
+        self._air.connect(str(welcome["air"]))
+        self._publisher = Publisher(surroundings.context, str(welcome["upstream"]), keys=surroundings.keys)
+        assert self.station.payload.dims * 2 < MAX_PART_BYTES
+        try:
+            # In real time a broker that is away just now will be back; what is published before is lost.
+            self._publisher.wait_for_subscriber(timeout_s=HANDOVER_TIMEOUT_S if clock is None else 0.5)
+        except TimeoutError:
+            if clock is None:
+                self.close()
+                raise
+
+    @property
+    def sockets(self) -> Sequence[zmq.Socket[bytes]]:
+        """The air."""
+        return (self._air,)
+
+    def greeting(self) -> Any:
+        """Nothing but that it is ready."""
+        return None
+
+    def command(self, kind: str, body: Any) -> Any:
+        """`publish` frames that are due now in lock-step; `up` or `down` in real time."""
+        match kind:
+            case "publish":
+                return self._publish_granted(*body)
+            case "up":
+                self.station.up = True
+                return None
+            case "down":
+                self.station.up = False
+                self._waiting.clear()
+                self._due.clear()
+                return None
+        raise ValueError("no such command")
+
+    @property
+    def attended(self) -> Sequence[zmq.Socket[bytes]]:
+        """None: all sockets connect."""
+        return ()
+
+    def wait_s(self) -> float | None:
+        """Until a frame is due."""
+        if self._clock is None or not self._due:
+            return None
+        return self._clock.seconds_until(self._due[0][0])
+
+    def work(self) -> Iterator[Report]:
+        """Embed what was heard, publish what is due."""
+        self._hear()
+        if self._clock is None:
+            return
+        while self._due and self._due[0][0] <= self._clock.now_ns():
+            _, ue, seq = heapq.heappop(self._due)
+            frame = self._waiting.pop((ue, seq), None)
+            if frame is not None:
+                now_ns = max(frame.t_publish_ns, self._clock.now_ns())
+                self._publisher.publish(encode_frame(replace(frame, t_publish_ns=now_ns)))
+        yield from ()
+
+    def beat(self) -> Any:
+        """What was heard and not sent."""
+        return {"heard": self.heard, "stale": self.stale, "refused": dict(self.refusals.by_cause)}
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._air.close()
+        self._publisher.close(200)
+
+    def _hear(self) -> None:
+        """Take all that was heard."""
+        while True:
+            try:
+                parts = self._air.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                air = decode_air(parts)
+                if air.run != self.station.run or air.bs != self.station.bs_id:
+                    raise FrameError("malformed", f"air of run {air.run!r}, {air.bs!r}")
+                self._embed(air)
+            except FrameError as error:
+                self.refusals.refuse(error, parts[0][:80].decode(errors="replace"))
+            except ValueError as error:  # of another shape than the model's
+                self.refusals.refuse(FrameError("malformed", str(error)), air.ue)
+
+    def _embed(self, air: Air) -> None:
+        self.heard += 1
+        if self._clock is not None and self._clock.now_ns() - air.t_sample_ns > self._stale_ns:
+            self.stale += 1
+            return
+        frame = self.station.snapshot(
+            air.ue, air.seq, air.t_sample_ns, air.pilots, air.noise_variance, air.t_publish_ns
+        )
+        if frame is None:
+            return
+        self._waiting[air.ue, air.seq] = frame
+        if self._clock is not None:
+            heapq.heappush(self._due, (air.t_publish_ns, air.ue, air.seq))
+
+    def _publish_granted(
+        self, publish: Sequence[tuple[str, int]], discard: Sequence[tuple[str, int]]
+    ) -> None:
+        """Publish these frames, in this order, as soon as all of them have been heard."""
+        needed = [(ue, seq) for ue, seq in (*publish, *discard)]
+        until = monotonic() + HANDOVER_TIMEOUT_S
+        self._hear()
+        while not all(key in self._waiting for key in needed):
+            if not self._air.poll(max(0, round(1000 * (until - monotonic())))):
+                missing = next(key for key in needed if key not in self._waiting)
+                raise TransportLoss(f"{self.station.bs_id} never heard {missing[0]}#{missing[1]}")
+            self._hear()
+        for ue, seq in discard:
+            del self._waiting[ue, seq]
+        for ue, seq in publish:
+            self._publisher.publish(encode_frame(self._waiting.pop((ue, seq))))

@@ -1,0 +1,368 @@
+"""The parts of a run as processes of their own: started, greeted, told what to do, watched and ended.
+
+The world binds the control socket and the air; the broker binds the two ends of the bus. Every part connects
+to the world, says hello, and is told the rest in a welcome, so a part may come, go and come back at any time
+and from anywhere.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import zmq
+
+from broker.control import Context, Controller, Message, answers
+from broker.keys import Authenticator, Keys, client_keys, leaves_machine, load_keys
+from broker.plain import plain_from_tree
+from broker.sequence import TransportLoss
+from nodes import PositioningModel
+from nodes.air import Air, encode_air
+from nodes.model_spec import spec_of
+from sim.centre import cu_policy, tracker_params
+from sim.errors import UserError
+from sim.scenario import Scenario
+
+START_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 1.0
+"""So long a part may take to end by itself before it is killed."""
+BROKER, CU = "broker", "cu"
+
+_LOG = logging.getLogger(__name__)
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class PartDied(TransportLoss):
+    """A process of the run has ended by itself, where none may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the sockets of a run are bound.
+
+    Attributes:
+        control: the world's control socket.
+        air: where the world publishes what base stations hear.
+        upstream: the broker's end for base stations.
+        downstream: the broker's end for the central unit.
+    """
+
+    control: str
+    air: str
+    upstream: str
+    downstream: str
+
+    @classmethod
+    def on(cls, transport: str, folder: Path, host: str = "127.0.0.1") -> "Endpoints":
+        """Endpoints over a transport: files in a private folder, or free ports."""
+        names = ("control", "air", "up", "down")
+        if transport == "tcp":
+            return cls(*(f"tcp://{host}:*" for _ in names))
+        return cls(*(f"ipc://{folder}/{name}" for name in names))
+
+
+@dataclass(slots=True)
+class Peer:
+    """A part as the world sees it."""
+
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    ready: bool = False
+    heard_s: float = 0.0
+    """When it was last heard, by the monotonic clock."""
+    beat: Any = None
+    """What it last said of itself."""
+    pid: int = 0
+    starts: int = 0
+    greeted_s: float = field(default=0.0)
+
+
+class Parts:
+    """All parts of a run, and the way to them; a context manager that leaves no process behind.
+
+    Args:
+        scenario: configures them.
+        model: what they load; see `nodes.model_spec`.
+        run: identity of the run.
+        clock: epoch (Unix time, ns) and speed in real time; None in lock-step.
+        keys_folder: CURVE keys; needed as soon as an endpoint leaves the machine.
+        host: address to bind to; with `tcp` only.
+        spawn: names of the parts to start here; None for all. Others are waited for.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        model: PositioningModel,
+        run: str,
+        *,
+        clock: tuple[int, float] | None = None,
+        keys_folder: Path | None = None,
+        host: str = "127.0.0.1",
+        spawn: Sequence[str] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.run = run
+        self.clock = clock
+        self._model_spec = spec_of(model, scenario.model.name)
+        self._stack = ExitStack()
+        transport = "ipc" if scenario.transport == "inproc" and host == "127.0.0.1" else "tcp"
+        transport = "ipc" if scenario.transport == "ipc" else transport
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
+        self.endpoints = Endpoints.on(transport, folder, host)
+        if leaves_machine(self.endpoints.control) and keys_folder is None:
+            raise UserError(f"{host}: leaves this machine, which needs --keys; see python -m sim keys")
+        self._keys_folder = keys_folder
+        names = (BROKER, CU, *scenario.bs_ids)
+        self.peers = {name: Peer(name, self._command(name)) for name in names}
+        self.spawned = names if spawn is None else tuple(spawn)
+        self.tracks: dict[str, Any] = {}
+        """What the central unit last knew of each UE, plain: what it resumes from."""
+        self.down: set[str] = set()
+        """Base stations that are down on purpose."""
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        context: Context = zmq.Context()
+        self._stack.callback(context.destroy, linger=0)
+        keys: Keys | None = None
+        if self._keys_folder is not None:
+            keys = load_keys(self._keys_folder, "world")
+            self._stack.enter_context(Authenticator(context, client_keys(self._keys_folder)))
+        self.control = Controller(context, self.endpoints.control, keys)
+        self._stack.callback(self.control.close)
+        self.air = AirSocket(context, self.endpoints.air, keys, bounded=self.clock is not None)
+        self._stack.callback(self.air.close)
+        self.endpoints = Endpoints(
+            self.control.endpoint, self.air.endpoint, self.endpoints.upstream, self.endpoints.downstream
+        )
+        self._stack.callback(self._end_all)
+
+    def close(self) -> None:
+        """End all processes and close all sockets; may be called twice."""
+        self._stack.close()
+
+    # Coming.
+
+    def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Start all parts and wait until each is ready and hears the next.
+
+        Raises:
+            PartDied: one of them ended instead.
+            TransportLoss: not all came in time.
+        """
+        for name in self.spawned:
+            self.spawn(name)
+        until = monotonic() + timeout_s
+        while not all(peer.ready for peer in self.peers.values()):
+            for message in self.control.receive(0.25):
+                if message.kind == "failed":
+                    raise TransportLoss(f"{message.peer}: {message.body}")
+                self.greet(message)
+            self.alive()
+            if monotonic() > until:
+                missing = [name for name, peer in self.peers.items() if not peer.ready]
+                raise TransportLoss(f"{', '.join(missing)} did not come within {timeout_s:g} s")
+        self.ask({BROKER: ("await", timeout_s)})
+        self.air.wait_for([f"air/{bs}/" for bs in self.scenario.bs_ids], timeout_s)
+
+    def spawn(self, name: str) -> None:
+        """Start a part's process."""
+        peer = self.peers[name]
+        peer.command = self._command(name)
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        peer.process = subprocess.Popen(
+            [*peer.command, "--world", self.endpoints.control, "--supervised", *self._keys_option()],
+            env=os.environ | threads | {"PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the world alone
+        )
+        peer.pid, peer.ready = peer.process.pid, False
+        peer.starts += 1
+
+    def greet(self, message: Message) -> bool:
+        """Let a part in that says hello or is ready; whether the message was one of these."""
+        peer = self.peers.get(message.peer)
+        if peer is None:
+            return False
+        peer.heard_s = monotonic()
+        if message.kind == "hello":
+            peer.ready = False
+            peer.pid = int(message.body.get("pid", 0))
+            welcome = self._welcome(peer.name)
+            # Hellos that were waiting in the socket are one part, not several.
+            if welcome is not None and monotonic() - peer.greeted_s > 0.3:
+                peer.greeted_s = monotonic()
+                self.control.send(peer.name, "welcome", welcome)
+            return True
+        if message.kind != "ready":
+            return False
+        peer.ready = True
+        if peer.name == BROKER:
+            self.endpoints = Endpoints(
+                self.endpoints.control,
+                self.endpoints.air,
+                message.body["upstream"],
+                message.body["downstream"],
+            )
+        return True
+
+    def _welcome(self, name: str) -> dict[str, Any] | None:
+        """What a part is told; None while it is too early."""
+        scenario = self.scenario
+        common = {"run": self.run, "clock": self.clock, "realtime": self.clock is not None}
+        if name == BROKER:
+            tree, attach = scenario.fronthaul.laws()
+            return common | {
+                "upstream": self.endpoints.upstream,
+                "downstream": self.endpoints.downstream,
+                "fronthaul": {"tree": plain_from_tree(tree), "attach": attach, "seed": scenario.seed},
+                "overhead_bytes": round(scenario.fronthaul.overhead),
+                "deadline_ns": cu_policy(scenario).deadline_ns,
+            }
+        if self.endpoints.upstream.endswith("*"):
+            return None
+        if name == CU:
+            policy, tracker = cu_policy(scenario), tracker_params(scenario)
+            return common | {
+                "model": self._model_spec,
+                "policy": {name: getattr(policy, name) for name in policy.__slots__},
+                "tracker": {name: getattr(tracker, name) for name in tracker.__slots__},
+                "expected": list(scenario.bs_ids),
+                "downstream": self.endpoints.downstream,
+                "tracks": list(self.tracks.values()),
+            }
+        message = scenario.model.message_of(name)
+        return common | {
+            "bs": name,
+            "model": self._model_spec,
+            "bits": message.bits,
+            "dims": message.dims,
+            "up": name not in self.down,
+            "air": self.endpoints.air,
+            "upstream": self.endpoints.upstream,
+            "stale_ns": cu_policy(scenario).deadline_ns,
+        }
+
+    # Doing.
+
+    def ask(self, requests: Mapping[str, tuple[str, Any]]) -> dict[str, Any]:
+        """Ask several parts at once and wait for all their answers.
+
+        Raises:
+            TransportLoss: one of them cannot, died or does not answer.
+        """
+        numbers = {self.control.send(name, *request): name for name, request in requests.items()}
+        found = answers(self.control, numbers, ANSWER_TIMEOUT_S, self.alive)
+        return {numbers[number]: body for number, body in found.items()}
+
+    def alive(self) -> None:
+        """Raises PartDied when a process that was started here has ended."""
+        for name, code in self.ended():
+            raise PartDied(f"the process of {name} has ended by itself, exit code {code}")
+
+    def ended(self) -> Iterator[tuple[str, int]]:
+        """Names and exit codes of processes that were started here and are no more."""
+        for name, peer in self.peers.items():
+            if peer.process is not None and (code := peer.process.poll()) is not None:
+                yield name, code
+
+    def _command(self, name: str) -> list[str]:
+        if name == BROKER:
+            return [sys.executable, "-m", "broker"]
+        return [sys.executable, "-m", "nodes", *(["cu"] if name == CU else ["bs", "--id", name])]
+
+    def _keys_option(self) -> list[str]:
+        return [] if self._keys_folder is None else ["--keys", str(self._keys_folder)]
+
+    # Going.
+
+    def _end_all(self) -> None:
+        """Ask all to stop; those that do not within a second are killed, stopped ones too."""
+        processes = [peer.process for peer in self.peers.values() if peer.process is not None]
+        for peer in self.peers.values():
+            self.control.send(peer.name, "stop")
+        until = monotonic() + END_TIMEOUT_S
+        for process in processes:
+            try:
+                process.wait(max(0.0, until - monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+class AirSocket:
+    """Publishes what base stations hear.
+
+    Args:
+        context: whose socket to use.
+        endpoint: to bind; `endpoint` names a port that the system chose.
+        keys: the world's, if it leaves the machine.
+        bounded: let only so much wait for a BS that does not listen.
+    """
+
+    def __init__(self, context: Context, endpoint: str, keys: Keys | None, *, bounded: bool) -> None:
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.set_hwm(256 if bounded else 0)
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.linger = 0
+        if keys is not None:
+            keys.serve(self._socket)
+        self._socket.bind(endpoint)
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._topics: set[str] = set()
+
+    def wait_for(self, topics: Sequence[str], timeout_s: float) -> None:
+        """Wait until somebody is subscribed to each topic. Raises TransportLoss."""
+        until = monotonic() + timeout_s
+        while not self._topics >= set(topics):
+            if not self._socket.poll(max(0, round(1000 * (until - monotonic())))):
+                raise TransportLoss(f"nobody hears {', '.join(sorted(set(topics) - self._topics))}")
+            self._note(self._socket.recv())
+
+    def publish(self, air: Air) -> None:
+        """Let a BS hear something."""
+        self._socket.send_multipart(encode_air(air))
+
+    def tidy(self) -> None:
+        """Take what came back on the socket: who subscribed."""
+        try:
+            while True:
+                self._note(self._socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            return
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _note(self, message: bytes) -> None:
+        topic = message[1:].decode(errors="replace")
+        if message[:1] == b"\x01":
+            self._topics.add(topic)
+        else:
+            self._topics.discard(topic)
