@@ -18,7 +18,7 @@ from nodes import PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.errors import UserError
 from sim.fingerprint import Event
-from sim.metrics import summarise
+from sim.metrics import Tables, summarise
 from sim.record import Recorder, versions
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
@@ -177,7 +177,7 @@ def headline(scenario: Scenario) -> dict[str, Any]:
     return {"scenario": scenario.name, "description": scenario.description, "seed": scenario.seed}
 
 
-def figures(world: World, folder: RunFolder, complete: bool, wall_time_s: float) -> dict[str, Any]:
+def figures(world: World, folder: Tables, complete: bool, wall_time_s: float) -> dict[str, Any]:
     """The summary of a run that has ended, one way or the other."""
     end_ns = world.scenario.duration_ns if complete else world.now_ns
     utilisation = world.fronthaul.utilisation()

@@ -15,7 +15,7 @@ from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import FixBook, Snapshot, SnapshotKey
 from sim.frame_ledger import LATE, FrameLedger
-from sim.record import Recorder
+from sim.record import Records
 from sim.scenario import Scenario
 
 XYZ = ("x", "y", "z")
@@ -43,7 +43,7 @@ class Centre:
         agenda: Agenda,
         ledger: FrameLedger,
         events: Fingerprint,
-        recorder: Recorder,
+        recorder: Records,
     ) -> None:
         self._agenda = agenda
         self._ledger = ledger

@@ -1,22 +1,30 @@
 """The figures of a run, from its tables; memory is one column of one table, whatever the run's length."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from sim.clock import NANOSECONDS_PER_SECOND
-from sim.run_folder import RunFolder
+from sim.run_folder import TableName
 
 Floats = npt.NDArray[np.float64]
 
 _TRUE = ("true_x_m", "true_y_m", "true_z_m")
 _COVARIANCE = ("xx", "xy", "xz", "yy", "yz", "zz")
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+class Tables(Protocol):
+    """The tables of a run: a `RunFolder`, or in memory."""
+
+    def batches(self, name: TableName, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """A table in pieces."""
+        ...
 
 
 @dataclass(slots=True)
@@ -54,7 +62,7 @@ class FrameCounts:
         }
 
 
-def summarise(folder: RunFolder, *, end_ns: int, csi_bits: int) -> dict[str, Any]:
+def summarise(folder: Tables, *, end_ns: int, csi_bits: int) -> dict[str, Any]:
     """All figures that follow from the tables of a run.
 
     Args:
@@ -65,7 +73,7 @@ def summarise(folder: RunFolder, *, end_ns: int, csi_bits: int) -> dict[str, Any
     return summarise_fixes(folder, end_ns=end_ns) | summarise_frames(folder, csi_bits=csi_bits)
 
 
-def summarise_fixes(folder: RunFolder, *, end_ns: int) -> dict[str, Any]:
+def summarise_fixes(folder: Tables, *, end_ns: int) -> dict[str, Any]:
     """Errors of fixes and tracks, latency and age of information, in the keys of `summary.json`."""
     summary: dict[str, Any] = {}
     for name, prefix, covariance in (("fix", "", "cov"), ("track", "track_", "track_cov")):
@@ -111,7 +119,7 @@ def quantiles(prefix: str, seconds: Floats) -> dict[str, float | None]:
     return {f"{prefix}_p50_s": _quantile(seconds, 0.5), f"{prefix}_p99_s": _quantile(seconds, 0.99)}
 
 
-def summarise_frames(folder: RunFolder, *, csi_bits: int) -> dict[str, Any]:
+def summarise_frames(folder: Tables, *, csi_bits: int) -> dict[str, Any]:
     """Frames by fate, payload and wire ratio, in all and per BS, in the keys of `summary.json`."""
     total, per_bs = FrameCounts(), defaultdict[str, FrameCounts](FrameCounts)
     published: defaultdict[str, int] = defaultdict(int)
@@ -189,7 +197,7 @@ class Ages:
         return float(np.interp(probability * length.sum(), time_below, age))
 
 
-def age_of_information(folder: RunFolder, end_ns: int) -> Ages:
+def age_of_information(folder: Tables, end_ns: int) -> Ages:
     """Age of the freshest fix of each UE, from its first fix to the end of the run."""
     freshest: dict[str, tuple[int, int]] = {}  # t_fix and t_sample of each UE's freshest fix so far
     starts: list[Floats] = []
@@ -229,7 +237,7 @@ def nees(error_m: Floats, covariance_m2: Floats) -> Floats:
     return np.asarray((error_m * whitened).sum(axis=1), dtype=np.float64)
 
 
-def _anees(folder: RunFolder, estimate: tuple[str, ...], covariance: str) -> float | None:
+def _anees(folder: Tables, estimate: tuple[str, ...], covariance: str) -> float | None:
     """Average NEES over the three dimensions: 1 when the covariance is honest."""
     columns = [*estimate, *_TRUE, *(f"{covariance}_{pair}" for pair in _COVARIANCE)]
     parts = [np.zeros(0)]
@@ -245,7 +253,7 @@ def _anees(folder: RunFolder, estimate: tuple[str, ...], covariance: str) -> flo
     return float(squared.sum()) / (3 * len(squared)) if len(squared) else None
 
 
-def _rows(folder: RunFolder, columns: tuple[str, ...], function: Any) -> Floats:
+def _rows(folder: Tables, columns: tuple[str, ...], function: Any) -> Floats:
     parts = [function(_matrix(batch, columns)) for batch in folder.batches("fixes", list(columns))]
     return np.concatenate([np.zeros((0, 3)), *parts])
 
@@ -257,7 +265,7 @@ def _matrix(batch: pa.RecordBatch, columns: Iterable[str]) -> Floats:
     )
 
 
-def _column(folder: RunFolder, table: Any, name: str) -> Floats:
+def _column(folder: Tables, table: Any, name: str) -> Floats:
     parts = [_matrix(batch, [name])[:, 0] for batch in folder.batches(table, [name])]
     return np.concatenate([np.zeros(0), *parts])
 

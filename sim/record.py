@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgpack
 import pyarrow as pa
@@ -155,6 +155,20 @@ class BusWriter:
             schema = json.dumps({"title": name, "type": "object"}).encode()
             self._schemas[name] = self._writer.register_schema(name, "jsonschema", schema)
         return self._schemas[name]
+
+
+class Records(Protocol):
+    """What a run is written to: `Recorder`, or something that keeps less."""
+
+    @property
+    def tables(self) -> Mapping[TableName, Any]:
+        """Of each table something with `append(row)`."""
+        ...
+
+    @property
+    def bus(self) -> Any:
+        """Something like a `BusWriter`."""
+        ...
 
 
 class Recorder:

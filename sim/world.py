@@ -26,7 +26,7 @@ from sim.faults import FaultEvent, schedule
 from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import Snapshot
 from sim.frame_ledger import BS_DOWN, SILENT, FrameLedger
-from sim.record import Recorder
+from sim.record import Records
 from sim.scenario import Scenario
 from sim.wire import Parts, Wire
 
@@ -62,6 +62,7 @@ class World:
         listener: called with each event, in order.
         events: hashes the events, instead of a `Fingerprint` for the listener.
         centre: makes the central unit with its books.
+        encode: turns frames into what goes over the wire.
     """
 
     def __init__(
@@ -72,15 +73,17 @@ class World:
         stations: Mapping[str, BaseStation],
         model: PositioningModel,
         wire: Wire,
-        recorder: Recorder,
+        recorder: Records,
         listener: Callable[[Event], None] | None = None,
         events: Fingerprint | None = None,
         centre: type[Centre] = Centre,
+        encode: Callable[[Frame], Parts] = encode_frame,
     ) -> None:
         self.scenario = scenario
         self._channel = channel
         self._wire = wire
         self._recorder = recorder
+        self._encode = encode
         self._agenda = Agenda()
         self.events = Fingerprint(listener) if events is None else events
         self.ledger = FrameLedger(recorder.tables["frames"].append)
@@ -177,7 +180,7 @@ class World:
         published: list[tuple[Frame, Parts]] = []
         for frame in self._outbox.pop(now_ns):
             if self._stations[frame.bs].up:
-                published.append((frame, encode_frame(frame)))
+                published.append((frame, self._encode(frame)))
             else:
                 self._withhold(frame.bs, frame.ue, frame.seq, frame.t_sample_ns, BS_DOWN)
         self._wire.to_law([(frame.bs, parts) for frame, parts in published])

@@ -7,13 +7,15 @@ together, each different one once, and their trackers step together; numbers are
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from broker.bus import Arrival
+from broker.frame import Frame
 from nodes import CentralUnit, Outcome, PositioningModel, Snapshot, Track, Tracker, TrackerParams
 from nodes.central_unit import Update
 from nodes.fuser import Fused, Fuser
@@ -22,6 +24,7 @@ from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import Snapshot as Truth
 from sim.run_folder import SCHEMAS, TABLE_NAMES, TableName
 from sim.scenario import Scenario
+from sim.study.stations import Encoded
 
 FusionKey = tuple[str, int, tuple[tuple[str, int, int], ...]]
 """UE, sample time, and of each BS that was heard: id, dims and bits of its message."""
@@ -31,7 +34,7 @@ MOST_FUSIONS = 200_000
 
 
 class Fusions:
-    """Fuses each different snapshot of one scenario's embeddings once, however many points of a study need it.
+    """Fuses each different snapshot of given embeddings once, however many points of a study need it.
 
     Args:
         model: fuses.
@@ -142,6 +145,10 @@ class DeferredCentre(Centre):
             for result in results:
                 self._book(result)
 
+    def _decoded(self, arrival: Arrival) -> Frame:
+        assert isinstance(arrival.parts, Encoded)
+        return arrival.parts.frame
+
     def _give_up(self, snapshot: Truth) -> None:
         self._closings.append(snapshot)
 
@@ -179,12 +186,15 @@ class Concluding:
         self._conclusions = centre.conclude()
         self.update: Update | None = None
         """What the tracker shall take in next; None at the end."""
-        self.go_on(None)
+        self._advance(lambda: next(self._conclusions))
 
-    def go_on(self, outcomes: list[Outcome] | None) -> None:
+    def go_on(self, outcomes: list[Outcome]) -> None:
         """Go on to the next update that holds a fix."""
+        self._advance(lambda: self._conclusions.send(outcomes))
+
+    def _advance(self, step: Callable[[], Update]) -> None:
         try:
-            self.update = self._conclusions.send(outcomes)
+            self.update = step()
             while not self.update.ues:
                 self.update = self._conclusions.send([])
         except StopIteration:

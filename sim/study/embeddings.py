@@ -1,4 +1,4 @@
-"""What does not depend on the fronthaul: continuous latents and gains of a scenario, computed once and kept."""
+"""What does not depend on the fronthaul: latents and gains of a scenario, computed once and kept."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def cache_folder() -> Path:
 
 
 def embeddings_key(scenario: Scenario, weights: bytes) -> str:
-    """Names all that decides the embeddings of a scenario: its keys, the weights, code, libraries, processor."""
+    """Names all that decides embeddings: keys of the scenario, weights, code, libraries, processor."""
     mapping = scenario.to_mapping()
     parts = {key: mapping[key] for key in DECIDES}
     text = json.dumps([parts, weights.hex(), machinery()], sort_keys=True)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.bus import Arrival
+from broker.frame import Frame, encode_frame
 from models.quantiser import quantise
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy
 from nodes.positioning_model import Embedding
@@ -102,6 +103,19 @@ class SilentChannel:
     def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
         """Zeros, [num_bs, num_slots, num_ant, num_sc]."""
         return self._pilots
+
+
+class Encoded(Parts):
+    """The parts of a frame, with the frame itself for who does not want to read it out of them again."""
+
+    frame: Frame
+
+
+def encoded(frame: Frame) -> Encoded:
+    """A frame as it goes over a `DirectWire`."""
+    parts = Encoded(encode_frame(frame))
+    parts.frame = frame
+    return parts
 
 
 class DirectWire:
