@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from sim.cli.doctor import doctor
+from sim.cli.evaluate import evaluate
 from sim.cli.reference import reference
 from sim.cli.replay import replay
 from sim.cli.report import report
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, replay, report, validate, reference, trace, doctor):
+for command in (run, replay, report, validate, reference, trace, evaluate, doctor):
     app.command()(command)
 
 

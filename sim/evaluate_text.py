@@ -1,0 +1,101 @@
+"""The figures of an evaluation on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sim.summary_text import MISSING
+
+Row = Mapping[str, Any]
+
+ERRORS = ("points", "mean", "95 %", "e90", "H 50 %", "H 90 %", "V 50 %", "V 90 %")
+HONESTY = ("available", "ANEES", "in 95 % H", "in 95 % V")
+LEGEND = (
+    "Errors in m; 95 %: confidence interval of the mean. served: heard by three base stations at 0 dB.\n"
+    "available: within 1 m horizontally and 3 m vertically. ANEES is 1 if covariances are honest."
+)
+
+
+def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
+    """Print for each system its errors, its honesty, and its errors by base stations in line of sight."""
+    console = console or Console()
+    for system in dict.fromkeys(row["system"] for row in rows):
+        own = [row for row in rows if row["system"] == system]
+        console.print(headline(own[0]), style="bold", soft_wrap=True)
+        for table in (
+            cells_of(own, ERRORS, error_cells),
+            cells_of(own, HONESTY, honesty_cells),
+            by_sites(own),
+        ):
+            console.print(table)
+    console.print(LEGEND, style="dim", soft_wrap=True)
+
+
+def headline(row: Row) -> str:
+    """What a system is and costs, in one line."""
+    seen = row["samples_trained"]
+    trained = "" if seen is None else f", trained on {seen:,} samples"
+    return (
+        f"{row['system']}: {row['payload_bits']:,} bits per base station and snapshot "
+        f"({row['payload_ratio']:.2%} of the CSI), {row['wire_bits']:,} on the wire "
+        f"({row['wire_ratio']:.2%}){trained}"
+    )
+
+
+def cells_of(rows: Sequence[Row], titles: Sequence[str], cells: Any) -> Table:
+    """A table with one line per split and subset."""
+    table = empty_table("split", "subset", *titles, left=2)
+    for row in rows:
+        table.add_row(row["split"], row["subset"], *cells(row))
+    return table
+
+
+def empty_table(*titles: str, left: int) -> Table:
+    """A table whose first columns are words and whose others are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+    for number, title in enumerate(titles):
+        table.add_column(title, justify="left" if number < left else "right", no_wrap=True)
+    return table
+
+
+def error_cells(row: Row) -> Iterator[str]:
+    """Errors of one row as text."""
+    around = row["intervals"].get("mean_m")
+    yield f"{row['points']:,}"
+    yield metres(row["mean_m"])
+    yield f"{metres(around[0])}–{metres(around[1])}" if around else MISSING
+    for name in ("e90_m", "h50_m", "h90_m", "v50_m", "v90_m"):
+        yield metres(row[name])
+
+
+def honesty_cells(row: Row) -> Iterator[str]:
+    """Availability and honesty of one row as text."""
+    yield share(row["availability"])
+    yield metres(row["anees"])
+    yield share(row["coverage_h95"])
+    yield share(row["coverage_v95"])
+
+
+def by_sites(rows: Sequence[Row]) -> Table:
+    """Mean error of all points by the number of base stations in line of sight."""
+    whole = [row for row in rows if row["subset"] == "all"]
+    table = empty_table("sites in sight", *whole[0]["by_sites_in_sight"], left=1)
+    for row in whole:
+        parts = row["by_sites_in_sight"].values()
+        table.add_row(f"{row['split']}, mean", *(metres(part["mean_m"]) for part in parts))
+        table.add_row("points", *(f"{part['points']:,}" for part in parts), style="dim")
+    return table
+
+
+def metres(value: float | None) -> str:
+    """A number with two digits after the point."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def share(value: float | None) -> str:
+    """A share in per cent."""
+    return MISSING if value is None else f"{value:.0%}"
