@@ -4,12 +4,12 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -26,6 +26,28 @@ from sim.wire import BusWire, Wire
 from sim.world import Channel, World, base_stations, run_id
 
 RUNS_FOLDER = Path("runs")
+
+
+class Watch(Protocol):
+    """Follows a run on its own thread, sets its pace, and may intervene."""
+
+    def begin(self, world: World) -> None:
+        """The run starts."""
+        ...
+
+    def takes(
+        self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int
+    ) -> None:
+        """A truth, fix, track or fault is recorded."""
+        ...
+
+    def passes(self, t_ns: int) -> None:
+        """The next events are those of a time; they happen when this returns."""
+        ...
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """The run is over, one way or the other."""
+        ...
 
 
 class InvalidRunError(RuntimeError):
@@ -81,6 +103,7 @@ def run(
     processes: bool = False,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    watch: Watch | None = None,
 ) -> RunResult:
     """Run a scenario in virtual time, as fast as the machine allows.
 
@@ -98,6 +121,7 @@ def run(
             lock-step; what comes out is the same.
         listener: called with each event, in order.
         progress: called with the simulated time in ns, now and then.
+        watch: follows the run; see `sim.live`.
 
     Raises:
         UserError: the scenario, its weights or its trace are wrong, or `out` cannot be used; nothing is
@@ -134,14 +158,19 @@ def run(
             listener=listener,
         )
         complete, cut_short = False, True
+        if watch is not None:
+            recorder.bus.listener = watch.takes
+            watch.begin(world)
         try:
-            world.run(progress)
+            world.run(both(watch.passes if watch is not None else None, progress))
             complete, cut_short = not world.errors, False
         finally:
             world.finish(cut_short=cut_short)
             recorder.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s))
+            if watch is not None:
+                watch.end(summary)
         if world.errors:
             raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
     result = RunResult(folder, summary)
@@ -170,6 +199,20 @@ def world_of_processes(
         except TransportLoss as error:
             raise UserError(f"the processes of the run did not start: {error}") from error
         yield partial(ProcessWorld, parts)
+
+
+def both(
+    one: Callable[[int], None] | None, other: Callable[[int], None] | None
+) -> Callable[[int], None] | None:
+    """Calls both, or the one that there is."""
+    if one is None or other is None:
+        return one or other
+
+    def call(t_ns: int) -> None:
+        one(t_ns)
+        other(t_ns)
+
+    return call
 
 
 def headline(scenario: Scenario) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -87,9 +87,14 @@ class TableWriter:
 
 
 class BusWriter:
-    """The MCAP recording of the bus: `publish_time` is the sample, `log_time` the arrival."""
+    """The MCAP recording of the bus: `publish_time` is the sample, `log_time` the arrival.
+
+    Attributes:
+        listener: called with what `json` is called with, but for the schema.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.listener: Callable[..., None] | None = None
         self._stream = path.open("wb")
         self._writer = Writer(self._stream, chunk_size=BUS_CHUNK_BYTES)
         self._writer.start(profile="fronthaul-sim", library="fronthaul-sim")
@@ -123,6 +128,8 @@ class BusWriter:
         self, topic: str, schema: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int
     ) -> None:
         """Record a truth, fix, track or fault: JSON that MCAP viewers plot."""
+        if self.listener is not None:
+            self.listener(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
         self._add(topic, schema, "json", json.dumps(content).encode(), t_sample_ns, t_ns, seq)
 
     def flush(self) -> None:

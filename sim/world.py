@@ -122,6 +122,15 @@ class World:
         except TransportLoss as error:
             self.errors.append(f"frames were lost outside the fronthaul law: {error}")
 
+    def intervene(self, fault: FaultEvent) -> None:
+        """Let a fault strike that is not in the scenario; recorded like those that are.
+
+        Args:
+            fault: at a time not before what has happened and before what happens next, as `run` tells it to
+                `progress`.
+        """
+        self._strike(fault)
+
     def finish(self, *, cut_short: bool = False) -> None:
         """Close the books, however far the run has come.
 

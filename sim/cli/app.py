@@ -16,6 +16,7 @@ from sim.cli.report import report
 from sim.cli.run import run
 from sim.cli.trace import trace
 from sim.cli.validate import validate
+from sim.cli.view import view
 
 USER_ERROR = 2
 
@@ -48,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, replay, report, validate, reference, trace, evaluate, doctor):
+for command in (run, replay, report, view, validate, reference, trace, evaluate, doctor):
     app.command()(command)
 
 

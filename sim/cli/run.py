@@ -19,6 +19,10 @@ def run(
     processes: Annotated[
         bool, typer.Option("--processes", help="Each part in its own process, in lock-step.")
     ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
+    ] = 0,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
@@ -27,16 +31,18 @@ def run(
 
     from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
+    from sim.cli.live import page_of_run
     from sim.cli.progress import progress_of_run
     from sim.report import write_report
     from sim.summary_text import print_summary
 
     folder = out or next_run_folder(loaded)
-    try:
-        with progress_of_run(loaded.name, loaded.duration_ns) as progress:
-            result = run_scenario(loaded, out=folder, processes=processes, progress=progress)
-    except InvalidRunError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    print_summary(result.summary)
-    typer.echo(f"report: {write_report(result.path)}")
+    with page_of_run(loaded, port, wanted=live) as watch:
+        try:
+            with progress_of_run(loaded.name, loaded.duration_ns) as progress:
+                result = run_scenario(loaded, out=folder, processes=processes, progress=progress, watch=watch)
+        except InvalidRunError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from error
+        print_summary(result.summary)
+        typer.echo(f"report: {write_report(result.path)}")

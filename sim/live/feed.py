@@ -1,0 +1,224 @@
+"""From what a run records to what a page shows: short values with plain numbers, by UE and link."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.fronthaul import Fronthaul
+from sim.centre import XYZ
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
+from sim.scenario import Scenario
+
+WATCHED_UES = 32
+"""More are not drawn; they count in the totals."""
+LINK_EVERY_NS = 100_000_000
+FAULTS_SHOWN = 50
+
+Sink = Callable[[str, Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A snapshot of which no fix is known yet."""
+
+    key: tuple[str, int]
+    true_m: list[float]
+    closing_ns: int
+    fixed: bool = False
+
+
+class Feed:
+    """Turns recorded messages into values for the page, in the order in which they come.
+
+    Args:
+        scenario: names the UEs, and says until when there should be a fix.
+        sink: takes key and value; keys are `truth/<ue>`, `fix/<ue>`, `track/<ue>`, `totals` and `faults`.
+    """
+
+    def __init__(self, scenario: Scenario, sink: Sink) -> None:
+        self._sink = sink
+        self._watched = set(scenario.ue_ids[:WATCHED_UES])
+        self._patience_ns = ns_from_s(scenario.cu.deadline) + ns_from_s(scenario.cu.processing)
+        self._open: dict[tuple[str, int], _Open] = {}
+        self._closing: deque[_Open] = deque()
+        self._freshest_s: dict[str, float] = {}
+        self._faults: deque[Mapping[str, Any]] = deque(maxlen=FAULTS_SHOWN)
+        self._down: set[str] = set()
+        self._counts = Counter[str]()
+        self._error_sum_m = 0.0
+
+    def take(self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
+        """Take a message as it goes into `bus.mcap`: a truth, fix, track or fault.
+
+        Args:
+            topic: `<kind>/<ue or target>/`.
+            content: what is recorded.
+            t_sample_ns: the sample time.
+            t_ns: when it is known.
+            seq: number of the snapshot.
+        """
+        kind, name, _ = topic.split("/")
+        t_s, sample_s = t_ns / NANOSECONDS_PER_SECOND, t_sample_ns / NANOSECONDS_PER_SECOND
+        match kind:
+            case "truth":
+                self._truth(name, content, t_sample_ns, sample_s)
+            case "fix":
+                self._fix(name, content, t_s, t_sample_ns, sample_s)
+            case "track":
+                self._track(name, content, t_s, t_sample_ns, sample_s)
+            case "fault":
+                self._fault(content)
+
+    def expire(self, t_ns: int) -> None:
+        """Count snapshots as missed that should have a fix before a time."""
+        missed = self._counts["missed"]
+        while self._closing and self._closing[0].closing_ns < t_ns:
+            snapshot = self._closing.popleft()
+            self._counts["missed"] += not snapshot.fixed
+            self._open.pop(snapshot.key, None)
+        if self._counts["missed"] != missed:
+            self._totals(t_ns / NANOSECONDS_PER_SECOND)
+
+    def _truth(self, ue: str, content: Mapping[str, Any], t_sample_ns: int, t_s: float) -> None:
+        self.expire(t_sample_ns)
+        true_m = _vector(content["position_m"])
+        snapshot = _Open((ue, t_sample_ns), true_m, t_sample_ns + self._patience_ns)
+        self._open[snapshot.key] = snapshot
+        self._closing.append(snapshot)
+        if ue in self._watched:
+            self._sink(f"truth/{ue}", {"t": t_s, "p": _short(true_m)})
+
+    def _fix(
+        self, ue: str, content: Mapping[str, Any], t_s: float, t_sample_ns: int, sample_s: float
+    ) -> None:
+        snapshot = self._open.get((ue, t_sample_ns))
+        position_m = _vector(content["position_m"])
+        error_m = None if snapshot is None else _distance(position_m, snapshot.true_m)
+        freshest_s = self._freshest_s.get(ue)
+        self._freshest_s[ue] = sample_s if freshest_s is None else max(freshest_s, sample_s)
+        if snapshot is not None and not snapshot.fixed:
+            snapshot.fixed = True
+            self._counts["fixes"] += 1
+            self._error_sum_m += error_m or 0.0
+            self._totals(t_s)
+        if ue in self._watched:
+            value = {
+                "t": t_s,
+                "s": sample_s,
+                "p": _short(position_m),
+                "c": _upper(content["covariance_m2"], 3),
+                "bs": list(content["bs_used"]),
+                "e": _rounded(error_m),
+                "age": None if freshest_s is None else round(t_s - freshest_s, 4),
+            }
+            self._sink(f"fix/{ue}", value)
+
+    def _track(
+        self, ue: str, content: Mapping[str, Any], t_s: float, t_sample_ns: int, sample_s: float
+    ) -> None:
+        if ue not in self._watched:
+            return
+        snapshot = self._open.get((ue, t_sample_ns))
+        position_m = _vector(content["position_m"])
+        error_m = None if snapshot is None else _distance(position_m, snapshot.true_m)
+        value = {
+            "t": t_s,
+            "s": sample_s,
+            "p": _short(position_m),
+            "c": _upper(content["covariance"], 6),
+            "e": _rounded(error_m),
+            "coasting": content["coasting"],
+        }
+        self._sink(f"track/{ue}", value)
+
+    def _fault(self, content: Mapping[str, Any]) -> None:
+        self._faults.append(content)
+        if content["kind"] == "bs_down":
+            self._down.add(content["target"])
+        elif content["kind"] == "bs_up":
+            self._down.discard(content["target"])
+        entries = [dict(entry) for entry in self._faults]
+        self._sink("faults", {"t": content["t_s"], "entries": entries, "down": sorted(self._down)})
+
+    def _totals(self, t_s: float) -> None:
+        fixes = self._counts["fixes"]
+        mean_m = self._error_sum_m / fixes if fixes else None
+        self._sink(
+            "totals", {"t": t_s, "fixes": fixes, "missed": self._counts["missed"], "mean": _rounded(mean_m)}
+        )
+
+
+class LinkFeed:
+    """Looks at the links of a fronthaul now and then; what the links do does not depend on it.
+
+    Args:
+        fronthaul: the law.
+        sink: takes `link/<segment>`.
+    """
+
+    def __init__(self, fronthaul: Fronthaul, sink: Sink) -> None:
+        self._fronthaul = fronthaul
+        self._sink = sink
+        self._next_ns = LINK_EVERY_NS
+        self._last_ns = 0
+        self._busy_ns: dict[str, float] = {}
+
+    @property
+    def due_ns(self) -> int:
+        """When to look next."""
+        return self._next_ns
+
+    def look(self, t_ns: int) -> None:
+        """Publish the state of each link, if it is time to.
+
+        Args:
+            t_ns: everything before and at this time has happened.
+        """
+        if t_ns < self._next_ns:
+            return
+        self._next_ns = (t_ns // LINK_EVERY_NS + 1) * LINK_EVERY_NS
+        passed_ns = t_ns - self._last_ns
+        self._last_ns = t_ns
+        self._fronthaul.advance_clock(t_ns)
+        for name in self._fronthaul.segments:
+            link = self._fronthaul.link(name)
+            busy_ns = link.utilisation() * t_ns
+            load = (busy_ns - self._busy_ns.get(name, 0.0)) / passed_ns
+            self._busy_ns[name] = busy_ns
+            counts = link.counts()
+            value = {
+                "t": t_ns / NANOSECONDS_PER_SECOND,
+                "load": round(min(max(load, 0.0), 1.0), 4),
+                "queue": link.queued_bits // 8,
+                "up": link.is_up,
+                "capacity": link.capacity_bps,
+                "sent": counts.sent,
+                "delivered": counts.delivered,
+                "dropped": sum(counts.dropped.values()),
+            }
+            self._sink(f"link/{name}", value)
+
+
+def _vector(place: Mapping[str, float]) -> list[float]:
+    return [place[axis] for axis in XYZ]
+
+
+def _short(position_m: list[float]) -> list[float]:
+    return [round(value, 3) for value in position_m]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _distance(one_m: list[float], other_m: list[float]) -> float:
+    return float(sum((a - b) ** 2 for a, b in zip(one_m, other_m, strict=True)) ** 0.5)
+
+
+def _upper(flat: list[float], size: int) -> list[float]:
+    """The elements xx, xy, xz, yy, yz, zz of a flat `[size, size]` covariance."""
+    return [
+        round(flat[row * size + column], 5)
+        for row, column in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+    ]

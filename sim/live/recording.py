@@ -1,0 +1,144 @@
+"""A finished run as the stream that a viewer would have seen, all at once."""
+
+import heapq
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+from broker.fronthaul import Fronthaul
+from broker.law import BernoulliLoss
+from broker.packet import Packet
+from sim.clock import ns_from_s
+from sim.faults import Aspect, FaultEvent, Setting, normal, schedule
+from sim.live.feed import Feed, LinkFeed
+from sim.run_folder import RunFolder
+from sim.scenario import Scenario
+
+MAX_VALUES = 4000
+"""Of one key; longer series are thinned."""
+KINDS = ("truth", "fix", "track", "fault")
+_ASPECTS: Mapping[str, Aspect] = {
+    "link_up": "link",
+    "link_down": "link",
+    "capacity": "capacity",
+    "latency": "latency",
+    "loss": "loss",
+}
+
+Series = dict[str, list[Mapping[str, Any]]]
+
+
+def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
+    """Everything that a viewer sees of a run.
+
+    Args:
+        folder: the run, ended or broken off.
+        scenario: its resolved scenario.
+
+    Returns:
+        `{"series": {key: values, oldest first}, "end_s": …, "summary": …}`.
+
+    Raises:
+        RunFolderError: a file of the run is missing or damaged.
+    """
+    series: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+
+    def sink(key: str, value: Mapping[str, Any]) -> None:
+        series[key].append(value)
+
+    summary = folder.summary()
+    last_ns = _feed(folder, Feed(scenario, sink))
+    end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns
+    _drive_links(folder, scenario, sink, end_ns, _link_faults(scenario, summary))
+    thinned = {key: _thinned(values) for key, values in series.items()}
+    return {"series": thinned, "end_s": end_ns / 1e9, "summary": summary}
+
+
+def _feed(folder: RunFolder, feed: Feed) -> int:
+    """Give the feed what was recorded; returns the time of the last message."""
+    last_ns = 0
+    for message in folder.messages():
+        kind = message.topic.partition("/")[0]
+        if kind not in KINDS:
+            continue
+        last_ns = max(last_ns, message.t_arrival_ns)
+        feed.take(
+            message.topic,
+            json.loads(message.body),
+            t_sample_ns=message.t_sample_ns,
+            t_ns=message.t_arrival_ns,
+            seq=message.sequence,
+        )
+    feed.expire(last_ns)
+    return last_ns
+
+
+def _drive_links(
+    folder: RunFolder, scenario: Scenario, sink: Any, end_ns: int, faults: list[FaultEvent]
+) -> None:
+    """The fronthaul law is a law: given the same frames and faults, its links do again what they did."""
+    fronthaul = Fronthaul(*scenario.fronthaul.laws(), scenario.seed)
+    links = LinkFeed(fronthaul, sink)
+    events: Iterator[tuple[int, int, Any]] = heapq.merge(
+        ((fault.t_ns, 0, fault) for fault in faults),
+        ((packet_ns, 1, packet) for packet_ns, packet in _offers(folder)),
+        key=lambda event: event[:2],
+    )
+    for t_ns, together in groupby(events, key=lambda event: event[0]):
+        while links.due_ns < t_ns:
+            links.look(links.due_ns)
+            fronthaul.advance(links.due_ns - 1)
+        for _, _, what in together:
+            if isinstance(what, Packet):
+                fronthaul.offer(what, t_ns)
+            else:
+                fronthaul.change(what.target, t_ns, **what.change)
+    while links.due_ns < end_ns:
+        links.look(links.due_ns)
+
+
+def _offers(folder: RunFolder) -> list[tuple[int, Packet]]:
+    columns = ["bs", "ue", "seq", "t_sample_ns", "t_publish_ns", "wire_bits"]
+    offers = []
+    for batch in folder.batches("frames", columns):
+        for row in batch.to_pylist():
+            if row["t_publish_ns"] is not None and row["wire_bits"] > 0:
+                packet = Packet(row["bs"], row["ue"], row["seq"], row["wire_bits"], row["t_sample_ns"])
+                offers.append((row["t_publish_ns"], packet))
+    return sorted(offers, key=lambda offer: (offer[0], offer[1][:3]))
+
+
+def _link_faults(scenario: Scenario, summary: Mapping[str, Any]) -> list[FaultEvent]:
+    """What happened to links: as recorded, those that viewers made included."""
+    if "faults" not in summary:
+        return [fault for fault in schedule(scenario) if fault.aspect != "bs"]
+    tree, _ = scenario.fronthaul.laws()
+    faults = []
+    for entry in summary["faults"]:
+        aspect = _ASPECTS.get(entry["kind"])
+        if aspect is None or entry["target"] not in tree:
+            continue
+        setting = _setting(entry["kind"], entry["detail"], normal(aspect, entry["target"], tree))
+        faults.append(FaultEvent(ns_from_s(entry["t_s"]), aspect, entry["target"], setting))
+    return sorted(faults, key=lambda fault: fault.t_ns)
+
+
+def _setting(kind: str, detail: str, otherwise: Setting) -> Setting:
+    """The setting that `FaultEvent.detail` tells."""
+    if kind in ("link_up", "link_down"):
+        return kind == "link_up"
+    if detail == "unlimited":
+        return None
+    if kind == "loss":
+        law, _, rate = detail.partition(" ")
+        return BernoulliLoss(float(rate)) if law == "bernoulli" else otherwise
+    return int(detail) if detail.isdigit() else otherwise
+
+
+def _thinned(values: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    if len(values) <= MAX_VALUES:
+        return values
+    step = -(-len(values) // MAX_VALUES)
+    return values[::step]
