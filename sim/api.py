@@ -35,9 +35,7 @@ class Watch(Protocol):
         """The run starts."""
         ...
 
-    def takes(
-        self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int
-    ) -> None:
+    def takes(self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
         """A truth, fix, track or fault is recorded."""
         ...
 
