@@ -114,6 +114,7 @@ _PATH_COLUMNS = {
     "image_distance_m": "float32",
     "line_of_sight": "bool",
 }
+_PER_PATH = {"ue_direction": (3,), "bs_direction": (3,), "mirror": (3, 3)}
 _MIRROR_SCALE = 127.0
 
 
@@ -149,7 +150,7 @@ def write_path_table(table: PathTable, path: Path) -> None:
             file.attrs[f"about.{key}"] = value
         kept: dict[str, Array] = {
             "position_m": table.position_m.astype(np.float64),
-            "count": table.count.astype(np.uint8),
+            "count": table.count.astype(np.uint16),
             "dropped_energy": table.dropped_energy.astype(np.float16),
             "gain_re": table.gain.real.astype(np.float32),
             "gain_im": table.gain.imag.astype(np.float32),
@@ -198,9 +199,14 @@ def read_path_table(path: Path) -> PathTable:
     count = column["count"].astype(np.int32)
     ends = np.cumsum(count.reshape(-1), dtype=np.int64)
     total = int(ends[-1]) if len(ends) else 0
-    if count.shape != (len(column["position_m"]), len(bs_ids)) or any(
-        len(column[n]) != total for n in _PATH_COLUMNS
-    ):
+    num_ue = len(column["position_m"])
+    wanted = {
+        "position_m": (num_ue, 3),
+        "count": (num_ue, len(bs_ids)),
+        "dropped_energy": (num_ue, len(bs_ids)),
+        **{name: (total, *_PER_PATH.get(name, ())) for name in _PATH_COLUMNS},
+    }
+    if any(column[name].shape != shape for name, shape in wanted.items()):
         raise PathTableError(f"{path}: damaged path table (its parts differ in length)")
     finite = all(np.isfinite(column[n]).all() for n in ("position_m", "gain_re", "gain_im", "delay_s"))
     if not finite:
