@@ -87,6 +87,11 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
+def cached(scenario: Scenario, weights: bytes) -> bool:
+    """Whether the embeddings of a scenario are in the cache, good or not."""
+    return (cache_folder() / f"{embeddings_key(scenario, weights)}.npz").exists()
+
+
 def embeddings_of(
     scenario: Scenario,
     model: PositioningModel,

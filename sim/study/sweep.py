@@ -1,0 +1,357 @@
+"""Run a study: what is not there yet, chunk by chunk, to its folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sim.api import model_of
+from sim.run_folder import RunFolderError
+from sim.scenario import Scenario
+from sim.study import work
+from sim.study.engine import Engine, PoolEngine, SerialEngine
+from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
+from sim.study.spec import Point, Study
+from sim.study.work import Chunk, unlike
+
+FRAMES_PER_CHUNK = 50_000
+MOST_PER_CHUNK = 25
+TRIES = 2
+"""Of a chunk whose process died."""
+T_95 = 1.96
+
+
+@dataclass(slots=True)
+class Sweep:
+    """What a sweep did.
+
+    Attributes:
+        folder: where the results are.
+        computed: points computed now.
+        found: points that were there.
+        failed: points with an error, of all.
+        wall_time_s: of the computing, embeddings not included.
+        embedding_time_s: until the last embeddings were there.
+    """
+
+    folder: StudyFolder
+    computed: int = 0
+    found: int = 0
+    failed: int = 0
+    wall_time_s: float = 0.0
+    embedding_time_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how it goes.
+
+    Attributes:
+        tell: a line to be shown at once.
+        progress: points done and points in all.
+    """
+
+    tell: Callable[[str], None] = print
+    progress: Callable[[int, int], None] = field(default=lambda done, total: None)
+
+
+def sweep(
+    study: Study,
+    out: Path,
+    *,
+    resume: bool = False,
+    jobs: int | None = None,
+    listener: Listener | None = None,
+    engine: Engine | None = None,
+) -> Sweep:
+    """Compute the points of a study that are not in its folder yet.
+
+    Args:
+        study: what to run.
+        out: the study's folder.
+        resume: go on with what is there; else the folder must be empty or new.
+        jobs: processes; None: one for each core; 1: this process alone.
+        listener: is told how it goes.
+        engine: computes, instead of a pool of `jobs` processes.
+
+    Raises:
+        UserError: the folder cannot be used or written; what was computed until then is there.
+    """
+    folder = StudyFolder.create(out, resume=resume)
+    base = study.base()
+    weights = model_of(base).digest.hex()
+    folder.write_manifest({"study": study.as_mapping(), "weights": weights, "finished": False})
+    own = engine is None
+    if engine is None:
+        jobs = cores() if jobs is None else jobs
+        engine = SerialEngine(study) if jobs == 1 else PoolEngine(study, jobs)
+    try:
+        return _Sweeping(study, folder, weights, base, engine, listener or Listener()).run()
+    finally:
+        if own:
+            engine.close()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Sweeping:
+    """A sweep on its way."""
+
+    def __init__(
+        self,
+        study: Study,
+        folder: StudyFolder,
+        weights: str,
+        base: Scenario,
+        engine: Engine,
+        listener: Listener,
+    ) -> None:
+        self._study = study
+        self._folder = folder
+        self._weights = weights
+        self._engine = engine
+        self._listener = listener
+        self._schema = schema_of(study)
+        self._identity = [study.digest(), weights]
+        frames = len(base.bs_ids) * sum(len(base.sample_times_ns(ue)) for ue in base.ue_ids)
+        self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
+        self._keys: list[str] = []
+        self._total = 0
+        self._sweep = Sweep(folder)
+
+    def run(self) -> Sweep:
+        """All rounds."""
+        started = time.perf_counter()
+        self._round(self._study.points())
+        repeat = self._study.repeat
+        until = self._study.until
+        while until is not None and repeat < until.most:
+            groups = self._not_known_yet(until.figure, until.half_width)
+            if not groups:
+                break
+            self._round(point for point in self._study.points(repeat, 1) if point.group in groups)
+            repeat += 1
+        removed = self._folder.remove_others(self._keys)
+        if removed:
+            self._listener.tell(f"{self._folder.path}: removed {removed} chunks of other points or weights")
+        self._folder.write_manifest(
+            {
+                "study": self._study.as_mapping(),
+                "weights": self._weights,
+                "finished": True,
+                "points": self._total,
+                "failed": self._sweep.failed,
+                "chunks": sorted(self._keys),
+            }
+        )
+        self._sweep.wall_time_s = time.perf_counter() - started - self._sweep.embedding_time_s
+        return self._sweep
+
+    def _round(self, points: Iterable[Point]) -> None:
+        """Points of one more repetition of all groups, or of some."""
+        missing: dict[str, deque[Chunk]] = {}
+        for heard_with, chunk in self._chunks(points):
+            self._keys.append(chunk.key)
+            self._total += len(chunk.points)
+            if not self._is_there(chunk):
+                missing.setdefault(heard_with, deque()).append(chunk)
+        self._listener.progress(self._done, self._total)
+        if missing:
+            _Round(self._engine, self._listener, self._keep, self._sweep).run(missing)
+
+    def _chunks(self, points: Iterable[Point]) -> Iterator[tuple[str, Chunk]]:
+        """Points that share embeddings, those with the same messages side by side, cut into chunks."""
+        by_embeddings: dict[str, list[Point]] = {}
+        for point in points:
+            by_embeddings.setdefault(self._study.heard_with(point), []).append(point)
+        for heard_with, together in by_embeddings.items():
+            together.sort(key=message_of)
+            for first in range(0, len(together), self._per_chunk):
+                some = tuple(together[first : first + self._per_chunk])
+                content = [[point.group, point.repeat, point.changes] for point in some]
+                text = json.dumps([self._identity, content], sort_keys=True)
+                yield heard_with, Chunk(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), some)
+
+    def _is_there(self, chunk: Chunk) -> bool:
+        try:
+            table = self._folder.read_chunk(chunk.key)
+        except StudyFolderError as error:
+            self._listener.tell(f"{error}; computing it again")
+            return False
+        if table is None:
+            return False
+        if table.schema != self._schema or len(table) != len(chunk.points):
+            self._listener.tell(f"{self._folder.chunk_path(chunk.key)}: damaged; computing it again")
+            return False
+        self._sweep.found += len(chunk.points)
+        self._sweep.failed += len(table) - table.column("error").null_count
+        return True
+
+    def _keep(self, chunk: Chunk, rows: Sequence[dict[str, Any]] | str) -> None:
+        """Write the rows of a chunk, and tell of those that failed."""
+        if isinstance(rows, str):
+            rows = [row_of(self._study, point, None, None, rows) for point in chunk.points]
+        self._folder.write_chunk(chunk.key, rows, self._schema)
+        for point, row in zip(chunk.points, rows, strict=True):
+            if row.get("error") is not None:
+                self._sweep.failed += 1
+                self._listener.tell(f"failed: {self._name(point)}: {row['error']}")
+        self._sweep.computed += len(chunk.points)
+        self._listener.progress(self._done, self._total)
+
+    @property
+    def _done(self) -> int:
+        return self._sweep.computed + self._sweep.found
+
+    def _name(self, point: Point) -> str:
+        values = [
+            f"{axis.name}={value.label}" for axis, value in zip(self._study.axes, point.values, strict=True)
+        ]
+        return f"{', '.join(values)}, repeat {point.repeat}"
+
+    def _not_known_yet(self, figure: str, half_width: float) -> set[int]:
+        """Groups whose figure has a wider confidence interval."""
+        if figure not in self._schema.names or not pa.types.is_floating(self._schema.field(figure).type):
+            raise RunFolderError(f"{self._study.name}: until: there is no figure '{figure}'")
+        values: dict[int, list[float]] = {}
+        for key in self._keys:
+            table = self._folder.read_chunk(key, ["group", figure])
+            assert table is not None
+            for group, value in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                if value is not None:
+                    values.setdefault(group, []).append(value)
+        return {
+            group
+            for group, known in values.items()
+            if len(known) < 2 or T_95 * np.std(known, ddof=1) / len(known) ** 0.5 > half_width
+        }
+
+
+class _Round:
+    """Chunks that are missing, handed out as processes become free."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Listener,
+        keep: Callable[[Chunk, Sequence[dict[str, Any]] | str], None],
+        sweep: Sweep,
+    ) -> None:
+        self._engine = engine
+        self._listener = listener
+        self._keep = keep
+        self._sweep = sweep
+        self._tries: Counter[str] = Counter()
+        self._waiting: deque[tuple[Callable[[Any], Any], Any, Chunk | None]] = deque()
+        self._running: dict[Future[Any], Chunk | None] = {}
+
+    def run(self, missing: dict[str, deque[Chunk]]) -> None:
+        """All embeddings, then all chunks."""
+        started = time.perf_counter()
+        self._work_off(deque((work.embed, chunks[0].points[0], None) for chunks in missing.values()))
+        self._sweep.embedding_time_s += time.perf_counter() - started
+        self._work_off(deque((work.rows, chunk, chunk) for chunks in missing.values() for chunk in chunks))
+
+    def _work_off(self, waiting: deque[tuple[Callable[[Any], Any], Any, Chunk | None]]) -> None:
+        """Keep all processes busy; with one chunk more than they can do, so that none waits for us."""
+        self._waiting = waiting
+        while waiting or self._running:
+            while waiting and len(self._running) < self._engine.jobs + 1:
+                self._submit(*waiting.popleft())
+            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+                chunk = self._running.pop(future)
+                if chunk is not None:
+                    self._finish(chunk, future)
+                else:
+                    for warning in self._warnings(future):
+                        self._listener.tell(warning)
+
+    def _submit(self, function: Callable[[Any], Any], argument: Any, what: Chunk | None) -> None:
+        try:
+            self._running[self._engine.submit(function, argument)] = what
+        except BrokenProcessPool:
+            self._engine.renew()
+            self._running[self._engine.submit(function, argument)] = what
+
+    def _warnings(self, future: Future[Any]) -> list[str]:
+        try:
+            return list(future.result())
+        except BrokenProcessPool:
+            self._engine.renew()
+            return ["a process died while embedding; its points will try again"]
+        except Exception:
+            return []  # the points will say what is wrong with them
+
+    def _finish(self, chunk: Chunk, future: Future[Any]) -> None:
+        try:
+            rows = future.result()
+        except BrokenProcessPool:
+            self._tries[chunk.key] += 1
+            self._engine.renew()
+            if self._tries[chunk.key] < TRIES:
+                self._listener.tell(f"a process died; {len(chunk.points)} points are computed again")
+                self._waiting.append((work.rows, chunk, chunk))
+                return
+            rows = "the process that computed it died (out of memory?)"
+        except Exception as error:
+            rows = work.first_line(error)
+        self._keep(chunk, rows)
+
+
+def message_of(point: Point) -> str:
+    """What a point sends: those alike share most fusions."""
+    return json.dumps({key: value for key, value in point.changes.items() if key.startswith("model")})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A sample of points, run separately.
+
+    Attributes:
+        points: how many.
+        unlike: keys of summaries that differ, by point.
+        separate_s: per point, with as many processes.
+    """
+
+    points: int
+    unlike: dict[str, list[str]]
+    separate_s: float
+
+
+def compare(study: Study, number: int, jobs: int | None = None) -> Comparison:
+    """Run a sample of points as `sim run` does and compare their summaries with those of the study."""
+    points = list(study.points())
+    at = np.unique(np.linspace(0, len(points) - 1, number).astype(int)).tolist()
+    jobs = cores() if jobs is None else jobs
+    engine: Engine = SerialEngine(study) if jobs == 1 else PoolEngine(study, jobs)
+    try:
+        sample = [points[index] for index in at]
+        together = [engine.submit(work.together, point) for point in sample]
+        expected = [future.result() for future in together]
+        started = time.perf_counter()
+        separate = [engine.submit(work.separately, point) for point in sample]
+        summaries = [future.result()[0] for future in separate]
+        wall_s = time.perf_counter() - started
+    finally:
+        engine.close()
+    found = {
+        f"combination {point.group}, repeat {point.repeat}": keys
+        for point, one, other in zip(sample, summaries, expected, strict=True)
+        if (keys := unlike(one, other))
+    }
+    return Comparison(len(sample), found, wall_s / len(sample))

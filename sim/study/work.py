@@ -1,0 +1,171 @@
+"""What a worker does: the points of one chunk, and, apart from it, embeddings and separate runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nodes import PositioningModel
+from sim.api import channel_of, model_of, run
+from sim.errors import UserError
+from sim.scenario import Scenario
+from sim.study.embeddings import cached, embeddings_key, embeddings_of
+from sim.study.point import UNLIKE, Bench
+from sim.study.results import row_of
+from sim.study.spec import Point, Study
+
+BENCHES_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Points that share their embeddings."""
+
+    key: str
+    points: tuple[Point, ...]
+
+
+class Worker:
+    """Computes chunks; keeps model and embeddings from one to the next.
+
+    Args:
+        study: whose points these are.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._models: dict[str, PositioningModel] = {}
+        self._benches: dict[str, Bench] = {}
+
+    def embed(self, point: Point) -> list[str]:
+        """Make sure that the embeddings of a point are in the cache; gives warnings of it."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            scenario = self._study.scenario(point)
+            model = self._model(scenario)
+            if not cached(scenario, model.digest):
+                self._bench(scenario, model)
+        return [str(warning.message) for warning in caught]
+
+    def rows(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """The rows of a chunk's points, in their order; a point that fails has a row with its error."""
+        rows: list[dict[str, Any] | None] = []
+        good: list[tuple[int, Scenario]] = []
+        for at, point in enumerate(chunk.points):
+            try:
+                good.append((at, self._study.scenario(point)))
+                rows.append(None)
+            except UserError as error:
+                rows.append(row_of(self._study, point, None, None, str(error)))
+        outcomes = self._outcomes([scenario for _, scenario in good])
+        for (at, scenario), outcome in zip(good, outcomes, strict=True):
+            point = chunk.points[at]
+            rows[at] = row_of(self._study, point, scenario.seed, scenario.digest(), outcome)
+        return [row for row in rows if row is not None]
+
+    def separately(self, point: Point) -> tuple[dict[str, Any], float]:
+        """Summary of a point run alone, with sockets and files, and how long that took."""
+        scenario = self._study.scenario(point)
+        started = time.perf_counter()
+        result = run(scenario)
+        return result.summary, time.perf_counter() - started
+
+    def together(self, point: Point) -> dict[str, Any]:
+        """Summary of a point as the study computes it."""
+        scenario = self._study.scenario(point)
+        return self._bench(scenario, self._model(scenario)).summaries([scenario])[0]
+
+    def _outcomes(self, scenarios: Sequence[Scenario]) -> list[dict[str, Any] | str]:
+        if not scenarios:
+            return []
+        try:
+            bench = self._bench(scenarios[0], self._model(scenarios[0]))
+            return list(bench.summaries(scenarios))
+        except Exception as error:  # whatever it is, it must not take the other points with it
+            if len(scenarios) == 1:
+                return [first_line(error)]
+        return [outcome for scenario in scenarios for outcome in self._outcomes([scenario])]
+
+    def _model(self, scenario: Scenario) -> PositioningModel:
+        name = scenario.model.name
+        if name not in self._models:
+            self._models[name] = model_of(scenario)
+        return self._models[name]
+
+    def _bench(self, scenario: Scenario, model: PositioningModel) -> Bench:
+        key = embeddings_key(scenario, model.digest)
+        bench = self._benches.pop(key, None)
+        if bench is None:
+            embeddings, _ = embeddings_of(scenario, model, channel_of)
+            bench = Bench(scenario, model, embeddings)
+        self._benches[key] = bench
+        while len(self._benches) > BENCHES_KEPT:
+            del self._benches[next(iter(self._benches))]
+        return bench
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    text = str(error).strip().splitlines()
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{text[0] if text else ''}".strip(": ") or type(error).__name__
+
+
+def unlike(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Keys in which two summaries differ that should not."""
+    return sorted(
+        key for key in one.keys() | other.keys() if key not in UNLIKE and one.get(key) != other.get(key)
+    )
+
+
+# In a process of a pool.
+
+_worker: Worker | None = None
+
+
+def begin(study: Study) -> None:
+    """Make the worker of this process, which ends when its parent does, however that ended."""
+    begin_here(study)
+    parent = os.getppid()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def begin_here(study: Study) -> None:
+    """Make the worker of this process."""
+    global _worker
+    _worker = Worker(study)
+
+
+def embed(point: Point) -> list[str]:
+    """`Worker.embed` in this process."""
+    assert _worker is not None
+    return _worker.embed(point)
+
+
+def rows(chunk: Chunk) -> list[dict[str, Any]]:
+    """`Worker.rows` in this process."""
+    assert _worker is not None
+    return _worker.rows(chunk)
+
+
+def separately(point: Point) -> tuple[dict[str, Any], float]:
+    """`Worker.separately` in this process."""
+    assert _worker is not None
+    return _worker.separately(point)
+
+
+def together(point: Point) -> dict[str, Any]:
+    """`Worker.together` in this process."""
+    assert _worker is not None
+    return _worker.together(point)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
