@@ -1,6 +1,5 @@
 """No test of the channel sees the user's cache of traces; those that trace share one ray tracer."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +26,6 @@ def ray_tracer() -> None:
 
 
 @pytest.fixture(scope="session")
-def munich(ray_tracer: None) -> Iterator[Tracer]:
+def munich(ray_tracer: None) -> Tracer:
     """The benchmark's sites in its scene."""
-    yield Tracer(world_of(MUNICH6))
+    return Tracer(world_of(MUNICH6))

@@ -1,4 +1,4 @@
-"""Path tables: what is written is what is read, what is joined can be taken apart, what is damaged is refused."""
+"""Path tables: what is written is what is read, what is joined comes apart again, damage is refused."""
 
 from dataclasses import fields
 from pathlib import Path
