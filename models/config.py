@@ -106,7 +106,7 @@ class TrainingConfig:
         bits: Q of the quantiser.
         quantise_from: Samples of stage II from which the quantiser is in the loop; None: only after training.
         recalibrate: With the quantiser in the loop, its steps are set anew after every so many samples.
-        short_share: Share of the samples whose messages come shortened, once the quantiser is in the loop; see
+        short_share: Share of the samples whose messages come shortened, once the quantiser is in the loop:
             :meth:`models.training.Trainer.sent`.
         shortest_dims: Least numbers in a shortened message.
         short_bits: Resolutions of shortened messages.

@@ -112,13 +112,22 @@ class OnnxModel:
         covariance = _read_covariance(folder / "estimator.npz", (self.num_bs, num_sc, num_ant))
         symbols = pilot_symbols(num_sc)
         self._estimator = {bs: LmmseEstimator(covariance[i], symbols) for i, bs in enumerate(self.bs_ids)}
-        self._encoder = {bs: self._session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids}
+        self._encoder = {bs: self._encoder_session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids}
         self._encoder_inputs = {
             bs: {node.name for node in session.get_inputs()} for bs, session in self._encoder.items()
         }
-        self._fusion = self._session(folder / "fusion.onnx")
+        links = (self.num_bs,)
+        self._fusion = self._session(
+            folder / "fusion.onnx", {"latent": (*links, self.dims), "gain_db": links, "present": links}
+        )
 
-    def _session(self, path: Path) -> Any:
+    def _encoder_session(self, path: Path) -> Any:
+        silence = np.zeros(self.csi_shape, np.complex64)
+        features, side, _ = encoder_input(silence, 1.0, self.description.phase_reference, self._modes)
+        return self._session(path, {"features": features.shape, "side": side.shape})
+
+    def _session(self, path: Path, inputs: dict[str, tuple[int, ...]]) -> Any:
+        """The network in a file, which must take these inputs, or some of them: ``{name: shape}``."""
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -126,11 +135,15 @@ class OnnxModel:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
         except OSError as error:
             raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
         except Exception as error:  # ONNX Runtime has no common base class of its errors
             raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
+        for node in session.get_inputs():
+            if inputs.get(node.name) != tuple(node.shape[1:]):
+                raise ModelError(f"{path}: damaged (input {node.name} {node.shape} is of another model)")
+        return session
 
     def encode(self, bs: str, pilots: NDArray[Any], noise_variance: float) -> Embedding:
         """Estimate the channel from pilots ``[num_slots, num_ant, num_sc]`` and embed it.
@@ -291,7 +304,7 @@ def _compare(folder: Path, description: Description, hashes: dict[str, str]) -> 
 def _read_covariance(path: Path, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
     num_bs, num_sc, num_ant = shape
     try:
-        with np.load(path) as file:
+        with path.open("rb") as stream, np.load(stream) as file:
             covariance: NDArray[np.complex64] = file["covariance"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelError(f"{path}: damaged ({str(error).splitlines()[0]})") from error

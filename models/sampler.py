@@ -27,9 +27,9 @@ class Sampler:
         radio, impairments: What is drawn.
         seed: Seed of the generator.
         device: Where samples are made.
-        noise_pool: Normal draws kept: making them costs as much as all the rest. Each draw of CSI takes a
-            random stretch of the pool, which is made anew when every number has been used eight times on
-            average. 0, or CSI that needs more than half of the pool: all noise is fresh.
+        noise_pool: Normal draws kept (None: 2^24), since making them costs as much as all the rest. Each draw
+            of CSI takes a random stretch of the pool, which is made anew when every number has been used eight
+            times on average. 0, or CSI that needs more than half of the pool: all noise is fresh.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Sampler:
         impairments: Impairments,
         seed: int,
         device: str = "cpu",
-        noise_pool: int = NOISE_POOL,
+        noise_pool: int | None = None,
     ) -> None:
         self.radio, self.impairments, self.device = radio, impairments, device
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -55,7 +55,7 @@ class Sampler:
         self.frequency = torch.tensor(radio.frequency_hz(), dtype=torch.float32, device=device)
         self.seconds_making = 0.0
         self._pool = torch.empty(0, device=device)
-        self._pool_size, self._pool_used = noise_pool, 0
+        self._pool_size, self._pool_used = NOISE_POOL if noise_pool is None else noise_pool, 0
         self._pool_seed = self.generator.get_state()
         self.use(table)
 

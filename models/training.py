@@ -235,7 +235,7 @@ class Trainer:
     def sent(self, latent: Tensor) -> Tensor:
         """What arrives of latents in training: a share of the samples shortened, each link in its own way.
 
-        Nested dropout: only a prefix of the D numbers arrives, its length drawn evenly on a logarithmic scale,
+        Nested dropout: only the first of the D numbers arrive, how many is drawn evenly on a log scale,
         at a resolution drawn from ``short_bits``. So the first numbers learn to carry the most.
         """
         config, dims = self.config, self.config.shape.dims
@@ -266,7 +266,7 @@ class Trainer:
         return drawn | nobody
 
     @torch.no_grad()
-    def latents(self, count: int = CALIBRATED_ON) -> Tensor:
+    def latents(self, count: int) -> Tensor:
         """Continuous latents of fresh training samples, ``[count, L, N, d_z]``."""
         parts = []
         for start in range(0, count, 256):
@@ -277,7 +277,7 @@ class Trainer:
 
     def calibrate(self) -> None:
         """Set each base station's quantiser step: least squared error on training latents."""
-        latents = self.latents().flatten(2).cpu().numpy()
+        latents = self.latents(CALIBRATED_ON).flatten(2).cpu().numpy()
         self.steps = torch.tensor(
             calibrate_steps(latents, self.config.bits), dtype=torch.float32, device=self.device
         )
