@@ -179,7 +179,8 @@ class Subscriber:
 
     A message without a proper fourth part is refused and counted in `refusals`.
 
-    keys: if the forwarder is on another machine. restarts: a forwarder may come back and count from 0 again.
+    keys: if the forwarder is on another machine.
+    restarts: a forwarder may come back and count from 0; what is lost is counted in `losses`, not raised.
     """
 
     def __init__(
@@ -198,6 +199,8 @@ class Subscriber:
             self._socket.subscribe(prefix)
         self._socket.connect(endpoint)
         self._sequence = SequenceCheck(late_join=True, restarts=restarts)
+        self._restarts = restarts
+        self.losses = 0
         self.refusals = Refusals()
 
     @property
@@ -232,7 +235,12 @@ class Subscriber:
             except FrameError as error:
                 self.refusals.refuse(error, message[0][:80].decode(errors="replace"))
                 continue
-            self._sequence.saw(message[0], before)
+            try:
+                self._sequence.saw(message[0], before)
+            except TransportLoss:
+                if not self._restarts:
+                    raise
+                self.losses += 1
             arrivals.append(arrival)
         return arrivals
 

@@ -1,5 +1,6 @@
 """The loop of a part that runs in a process of its own: it says hello, is told what to do, and does it."""
 
+import gc
 import logging
 import math
 import os
@@ -96,7 +97,6 @@ def serve(
     keys = None if keys_folder is None else load_keys(keys_folder, name)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, _end)
-    # What is loaded now slows no collection later: pauses in the middle of a frame are short.
     parent = os.getppid() if supervised else None
     context: Context = zmq.Context()
     try:
@@ -125,6 +125,8 @@ def _life(
         return True
     part = make(Surroundings(context, keys, welcome))
     try:
+        gc.collect()
+        gc.freeze()  # what is loaded by now makes no collection in the middle of a frame longer
         control.report("ready", part.greeting())
         return _work(control, part, bool(welcome.get("realtime")), parent)
     finally:

@@ -11,7 +11,7 @@ class SequenceCheck:
     """Watches that the numbers of each source come one after the other.
 
     late_join: begin at the first number seen of a source instead of at 0.
-    restarts: a source that was ended may come back and count from 0 again.
+    restarts: a source may come back after it was ended and count from 0 again: a lower number begins anew.
     """
 
     def __init__(self, *, late_join: bool = False, restarts: bool = False) -> None:
@@ -27,7 +27,8 @@ class SequenceCheck:
             expected = number if self._late_join else 0
         if number != expected:
             expected = self._after_excused(source, expected)
-            if number != expected and not (self._restarts and number == 0):
+            if number != expected and not (self._restarts and number < expected):
+                self._next[source] = number + 1
                 raise TransportLoss(f"{_text(source)}: number {number} arrived, {expected} was next")
         self._next[source] = number + 1
 

@@ -90,8 +90,11 @@ class BrokerService:
     # In lock-step: the world grants.
 
     def command(self, kind: str, body: Any) -> Any:
-        """`await`, `offer`, `advance`, `change` or `counts`; see `sim.processes`."""
+        """`await`, `offer`, `advance`, `change`, `counts` or `begin`; see `sim.processes`, `sim.realtime`."""
         match kind:
+            case "begin":
+                self._clock = WallClock(int(body[0]), float(body[1]))
+                return None
             case "await":
                 self.forwarder.wait_for_subscriber(timeout_s=float(body))
                 return None
@@ -161,7 +164,7 @@ class BrokerService:
         return self._clock.seconds_until(due_ns)
 
     def work(self) -> Iterator[Report]:
-        """Offer what has come, forward what arrives, and report both."""
+        """Offer what has come, forward what arrives, and report both: offers before anything can arrive."""
         if self._clock is None:
             return
         now_ns = self._tick()
@@ -173,11 +176,12 @@ class BrokerService:
                 offered.append([now_ns, packet.size_bits, list(parts)])
                 fates += self.law.offer(packet, now_ns)
         fates += self.law.advance(now_ns)
-        self._forward(fates)
         if offered:
             yield "offered", offered
+        self._forward(fates)
         if fates:
-            yield "fates", [[*plain_from_fate(fate), self._clock.now_ns()] for fate in fates]
+            done_ns = self._clock.now_ns()
+            yield "fates", [[*plain_from_fate(fate), done_ns] for fate in fates]
 
     def _admit(self, parts: Sequence[bytes]) -> Packet | None:
         """The packet of a frame that may pass; others are counted by cause."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from nodes.positioning_model import PositioningModel
 
 
@@ -20,6 +22,22 @@ def spec_of(model: PositioningModel, name: str) -> dict[str, Any]:
         fields = ("bs_ids", "dims", "bits", "extent_m", "error_m")
         return spec | {"double": {field: getattr(model, field) for field in fields}}
     return spec | {"weights": str(getattr(model, "folder", name))}
+
+
+def warm_up(model: PositioningModel, bs: str | None) -> None:
+    """Let a model do once what it will do in a hurry: the first time takes a hundred times as long.
+
+    Args:
+        model: that was just loaded.
+        bs: whose encoder to use; None for the fusion.
+    """
+    shape = getattr(model, "csi_shape", None)
+    if bs is None:
+        num_bs = len(model.bs_ids)
+        latents = np.full((1, num_bs, model.dims), 0.5, np.float32)
+        model.fuse(latents, np.zeros((1, num_bs)), np.ones((1, num_bs), np.bool_))
+    elif shape is not None:
+        model.encode(bs, np.ones(shape, np.complex64), 1.0)
 
 
 def model_from_spec(spec: Mapping[str, Any]) -> PositioningModel:

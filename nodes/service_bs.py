@@ -17,7 +17,7 @@ from broker.refusals import Refusals
 from broker.sequence import TransportLoss
 from nodes.air import MAX_ELEMENTS, Air, decode_air
 from nodes.base_station import BaseStation
-from nodes.model_spec import model_from_spec
+from nodes.model_spec import model_from_spec, warm_up
 
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AIR_WAITING = 256
@@ -35,9 +35,11 @@ class BaseStationService:
 
     def __init__(self, surroundings: Surroundings) -> None:
         welcome: Mapping[str, Any] = surroundings.welcome
+        model = model_from_spec(welcome["model"])
+        warm_up(model, str(welcome["bs"]))
         self.station = BaseStation(
             str(welcome["bs"]),
-            model_from_spec(welcome["model"]),
+            model,
             str(welcome["run"]),
             bits=welcome["bits"],
             dims=welcome["dims"],
@@ -50,6 +52,7 @@ class BaseStationService:
         self.heard = self.stale = 0
         self._waiting: dict[tuple[str, int], Frame] = {}
         self._due: list[tuple[int, str, int]] = []
+        self._skipped: list[list[Any]] = []
         self._air = surroundings.context.socket(zmq.SUB)
         self._air.set_hwm(0 if clock is None else MOST_AIR_WAITING)
         self._air.setsockopt(zmq.MAXMSGSIZE, 8 * MAX_ELEMENTS)
@@ -80,8 +83,11 @@ class BaseStationService:
         return None
 
     def command(self, kind: str, body: Any) -> Any:
-        """`publish` frames that are due now in lock-step; `up` or `down` in real time."""
+        """`publish` frames that are due now in lock-step; `up`, `down` and `begin` in real time."""
         match kind:
+            case "begin":
+                self._clock = WallClock(int(body[0]), float(body[1]))
+                return None
             case "publish":
                 return self._publish_granted(*body)
             case "up":
@@ -116,7 +122,9 @@ class BaseStationService:
             if frame is not None:
                 now_ns = max(frame.t_publish_ns, self._clock.now_ns())
                 self._publisher.publish(encode_frame(replace(frame, t_publish_ns=now_ns)))
-        yield from ()
+        if self._skipped:
+            yield "skipped", self._skipped
+            self._skipped = []
 
     def beat(self) -> Any:
         """What was heard and not sent."""
@@ -148,6 +156,7 @@ class BaseStationService:
         self.heard += 1
         if self._clock is not None and self._clock.now_ns() - air.t_sample_ns > self._stale_ns:
             self.stale += 1
+            self._skipped.append([air.ue, air.seq])
             return
         frame = self.station.snapshot(
             air.ue, air.seq, air.t_sample_ns, air.pilots, air.noise_variance, air.t_publish_ns

@@ -14,7 +14,7 @@ from broker.refusals import Refusals
 from broker.sequence import TransportLoss
 from nodes.central_unit import CentralUnit
 from nodes.cu_policy import CuPolicy
-from nodes.model_spec import model_from_spec
+from nodes.model_spec import model_from_spec, warm_up
 from nodes.plain import (
     plain_from_cu_counts,
     plain_from_result,
@@ -39,6 +39,7 @@ class CentralUnitService:
     def __init__(self, surroundings: Surroundings) -> None:
         welcome: Mapping[str, Any] = surroundings.welcome
         model = model_from_spec(welcome["model"])
+        warm_up(model, None)
         self.run = str(welcome["run"])
         self.unit = CentralUnit(
             model,
@@ -53,7 +54,6 @@ class CentralUnitService:
         self._clock = None if clock is None else WallClock(int(clock[0]), float(clock[1]))
         self._now_ns = 0
         self.refusals = Refusals()
-        self.losses = 0
         self._subscriber = Subscriber(
             surroundings.context,
             str(welcome["downstream"]),
@@ -64,8 +64,11 @@ class CentralUnitService:
     # In lock-step: the world grants.
 
     def command(self, kind: str, body: Any) -> Any:
-        """`grant` a time with the frames that arrive then; `track` and `counts` to look at."""
+        """`grant` a time with the frames that arrive then; `track`, `counts`; `begin` in real time."""
         match kind:
+            case "begin":
+                self._clock = WallClock(int(body[0]), float(body[1]))
+                return None
             case "grant":
                 return self._grant(*body)
             case "track":
@@ -117,27 +120,19 @@ class CentralUnitService:
         if self._clock is None:
             return
         received = []
-        for arrival in self._arrivals():
+        for arrival in self._subscriber.receive(0.0, MOST_AT_ONCE):
             frame = self._admit(arrival)
             if frame is not None:
                 now_ns = self._tick()
                 verdict = self.unit.receive(frame, now_ns)
                 key = [frame.bs, frame.ue, frame.seq, arrival.t_arrival_ns, now_ns]
                 received.append([*key, *plain_from_verdict(verdict)])
-        # Of a millisecond that has not fully passed frames may still be in the socket.
         results = self.unit.advance(self._tick())
         if received:
             yield "received", received
         if results:
             done_ns = self._clock.now_ns()
             yield "results", [[done_ns, plain_from_result(result)] for result in results]
-
-    def _arrivals(self) -> list[Arrival]:
-        try:
-            return self._subscriber.receive(0.0, MOST_AT_ONCE)
-        except TransportLoss:
-            self.losses += 1
-            return []
 
     def _admit(self, arrival: Arrival) -> Frame | None:
         """A frame that is as documented and of this run; others are counted by cause."""
@@ -160,7 +155,7 @@ class CentralUnitService:
         refused = dict(self.refusals.by_cause)
         for cause, count in self._subscriber.refusals.by_cause.items():
             refused[cause] = refused.get(cause, 0) + count
-        return plain_from_cu_counts(self.unit.counts) | {"turned_away": refused, "losses": self.losses}
+        return plain_from_cu_counts(self.unit.counts) | {"turned_away": refused, "losses": self._subscriber.losses}
 
     # Both.
 

@@ -62,11 +62,14 @@ class Endpoints:
     downstream: str
 
     @classmethod
-    def on(cls, transport: str, folder: Path, host: str = "127.0.0.1") -> "Endpoints":
+    def on(
+        cls, transport: str, folder: Path, host: str = "127.0.0.1", port: int | None = None
+    ) -> "Endpoints":
         """Endpoints over a transport: files in a private folder, or free ports."""
         names = ("control", "air", "up", "down")
         if transport == "tcp":
-            return cls(*(f"tcp://{host}:*" for _ in names))
+            ports = ("*" if port is None else str(port), "*", "*", "*")
+            return cls(*(f"tcp://{host}:{one}" for one in ports))
         return cls(*(f"ipc://{folder}/{name}" for name in names))
 
 
@@ -96,7 +99,8 @@ class Parts:
         run: identity of the run.
         clock: epoch (Unix time, ns) and speed in real time; None in lock-step.
         keys_folder: CURVE keys; needed as soon as an endpoint leaves the machine.
-        host: address to bind to; with `tcp` only.
+        host: address to bind to.
+        port: of the control socket; the system chooses one if absent.
         spawn: names of the parts to start here; None for all. Others are waited for.
     """
 
@@ -109,6 +113,7 @@ class Parts:
         clock: tuple[int, float] | None = None,
         keys_folder: Path | None = None,
         host: str = "127.0.0.1",
+        port: int | None = None,
         spawn: Sequence[str] | None = None,
     ) -> None:
         self.scenario = scenario
@@ -116,10 +121,9 @@ class Parts:
         self.clock = clock
         self._model_spec = spec_of(model, scenario.model.name)
         self._stack = ExitStack()
-        transport = "ipc" if scenario.transport == "inproc" and host == "127.0.0.1" else "tcp"
-        transport = "ipc" if scenario.transport == "ipc" else transport
+        alone = host == "127.0.0.1" and port is None and scenario.transport != "tcp"
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
-        self.endpoints = Endpoints.on(transport, folder, host)
+        self.endpoints = Endpoints.on("ipc" if alone else "tcp", folder, host, port)
         if leaves_machine(self.endpoints.control) and keys_folder is None:
             raise UserError(f"{host}: leaves this machine, which needs --keys; see python -m sim keys")
         self._keys_folder = keys_folder
@@ -177,6 +181,7 @@ class Parts:
             self.spawn(name)
         until = monotonic() + timeout_s
         while not all(peer.ready for peer in self.peers.values()):
+            self.beat()
             for message in self.control.receive(0.25):
                 if message.kind == "failed":
                     raise TransportLoss(f"{message.peer}: {message.body}")
@@ -187,6 +192,12 @@ class Parts:
                 raise TransportLoss(f"{', '.join(missing)} did not come within {timeout_s:g} s")
         self.ask({BROKER: ("await", timeout_s)})
         self.air.wait_for([f"air/{bs}/" for bs in self.scenario.bs_ids], timeout_s)
+
+    def beat(self) -> None:
+        """Let all that are there know that the world is."""
+        for peer in self.peers.values():
+            if peer.ready:
+                self.control.send(peer.name, "beat")
 
     def spawn(self, name: str) -> None:
         """Start a part's process."""

@@ -1,5 +1,6 @@
 """Fuse and track a recording again, with the central unit's policy of the run or another one."""
 
+import heapq
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -99,10 +100,15 @@ def replay(
             figures = replayed.figures(folder, summary)
             wall_time_s = time.perf_counter() - started
             new = recorder.finish({"complete": complete, **figures, "wall_time_s": wall_time_s})
-    result = ReplayResult(folder, new, same_rows(source.batches("fixes"), folder.batches("fixes")))
+    same = same_fixes if summary.get("mode") == "realtime" else same_rows
+    result = ReplayResult(folder, new, same(source.batches("fixes"), folder.batches("fixes")))
     if out is None:
         remove_with(result)
     return result
+
+
+OUT_OF_ORDER_NS = 20 * NANOSECONDS_PER_SECOND
+"""So much later than it arrived a message may have been written down."""
 
 
 class Replay:
@@ -189,7 +195,7 @@ class Replay:
                 raise RunFolderError(f"{self._source.bus_path}: damaged: {error}") from error
 
     def _messages(self) -> Iterator[tuple[str, BusMessage]]:
-        for message in self._source.messages():
+        for message in in_order_of_time(self._source.messages()):
             kind = message.topic.partition("/")[0]
             if kind in KINDS:
                 yield kind, message
@@ -241,6 +247,17 @@ class Replay:
         return frame
 
 
+def in_order_of_time(messages: Iterator[BusMessage]) -> Iterator[BusMessage]:
+    """Messages by the time they arrived; in real time they were written down as they became known."""
+    waiting: list[tuple[int, int, BusMessage]] = []
+    for number, message in enumerate(messages):
+        heapq.heappush(waiting, (message.t_arrival_ns, number, message))
+        while waiting[0][0] < message.t_arrival_ns - OUT_OF_ORDER_NS:
+            yield heapq.heappop(waiting)[2]
+    while waiting:
+        yield heapq.heappop(waiting)[2]
+
+
 def with_overrides(source: RunFolder, overrides: Sequence[str]) -> Scenario:
     """The scenario of a run with another central unit or tracker.
 
@@ -265,6 +282,19 @@ def verify(source: RunFolder) -> None:
             pass
     for _ in source.messages():
         pass
+
+
+def same_fixes(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
+    """Whether two tables hold the same fixes and misses, in whatever order.
+
+    In real time a miss is written down later than it happened, beside what was known by then.
+    """
+
+    def by_snapshot(batches: Iterator[pa.RecordBatch]) -> dict[Any, Any]:
+        rows = ((row["ue"], row["seq"], row) for row in _rows(batches))
+        return {(ue, seq): None if row["missed"] else row for ue, seq, row in rows}
+
+    return by_snapshot(one) == by_snapshot(other)
 
 
 def same_rows(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sim.cli.options import Overrides, ScenarioFile
+
+if TYPE_CHECKING:
+    from sim.api import RunResult
+    from sim.scenario import Scenario
+
+LAG_POLICIES = ("warn", "degrade", "abort")
 
 
 def run(
@@ -19,10 +26,37 @@ def run(
     processes: Annotated[
         bool, typer.Option("--processes", help="Each part in its own process, in lock-step.")
     ] = False,
-    live: Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")] = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Each part in its own process, by the wall clock.")
+    ] = False,
+    speed: Annotated[float, typer.Option(min=1e-3, help="Run seconds per second, in real time.")] = 1.0,
+    max_lag: Annotated[
+        str, typer.Option(metavar="TIME", help="How late an event may happen in real time.")
+    ] = "100 ms",
+    on_lag: Annotated[str, typer.Option(metavar="|".join(LAG_POLICIES), help="What then.")] = "warn",
+    keys: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="CURVE keys, from sim keys; for --host.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind to, in real time.")] = "127.0.0.1",
+    wait_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART", help="Do not start this part (broker, cu, a BS): it comes from elsewhere."
+        ),
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
-    ] = 0,
+        int | None, typer.Option(help="Port of the control socket, which parts from elsewhere connect to.")
+    ] = None,
+    zmq: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="Publish tracks and links here, e.g. tcp://127.0.0.1:*."),
+    ] = None,
+    mqtt: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Publish tracks to this MQTT broker.")
+    ] = None,
+    metrics: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1.")
+    ] = None,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
@@ -31,18 +65,93 @@ def run(
 
     from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
-    from sim.cli.live import page_of_run
     from sim.cli.progress import progress_of_run
     from sim.report import write_report
     from sim.summary_text import print_summary
 
     folder = out or next_run_folder(loaded)
-    with page_of_run(loaded, port, wanted=live) as watch:
-        try:
-            with progress_of_run(loaded.name, loaded.duration_ns) as progress:
-                result = run_scenario(loaded, out=folder, processes=processes, progress=progress, watch=watch)
-        except InvalidRunError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(1) from error
-        print_summary(result.summary)
-        typer.echo(f"report: {write_report(result.path)}")
+    try:
+        with progress_of_run(loaded.name, loaded.duration_ns) as progress:
+            if realtime:
+                options = _realtime_options(loaded, speed, max_lag, on_lag, wait_for or [])
+                streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
+                result = _run_realtime(
+                    loaded, folder, progress, streams, keys_folder=keys, host=host, port=port, **options
+                )
+            else:
+                result = run_scenario(loaded, out=folder, processes=processes, progress=progress)
+    except InvalidRunError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    print_summary(result.summary)
+    if realtime:
+        typer.echo(_lag_text(result))
+    typer.echo(f"report: {write_report(result.path)}")
+
+
+def _realtime_options(
+    scenario: Scenario, speed: float, max_lag: str, on_lag: str, wait_for: list[str]
+) -> dict[str, object]:
+    """Arguments for `run_realtime`. Raises UserError for a value out of range."""
+    from pydantic_core import PydanticCustomError
+
+    from sim.errors import UserError
+    from sim.parts import BROKER, CU
+    from sim.realtime import Pace
+    from sim.scenario.units import TIME, parse
+
+    try:
+        max_lag_s = parse(max_lag, TIME)
+    except PydanticCustomError as error:
+        raise UserError(f"--max-lag {max_lag}: {error.message()}") from error
+    if on_lag not in LAG_POLICIES:
+        raise UserError(f"--on-lag {on_lag}: must be one of {', '.join(LAG_POLICIES)}")
+    names = (BROKER, CU, *scenario.bs_ids)
+    for name in wait_for:
+        if name not in names:
+            raise UserError(f"--wait-for {name}: must be one of {', '.join(names)}")
+    spawn = [name for name in names if name not in wait_for]
+    return {"pace": Pace(speed, max_lag_s, on_lag), "spawn": spawn}  # type: ignore[arg-type]
+
+
+def _run_realtime(
+    scenario: Scenario,
+    folder: Path,
+    progress: Callable[[int], None],
+    streams: dict[str, object],
+    **options: object,
+) -> RunResult:
+    """Run by the wall clock, with the streams that are wanted."""
+    import logging
+
+    from sim.realtime import LagError, run_realtime
+    from sim.streams_out import Hub, streams_of
+    from sim.world import run_id
+
+    logging.basicConfig(format="%(message)s")
+    hub = Hub(run_id(scenario))
+    try:
+        with streams_of(hub, **streams) as lines:  # type: ignore[arg-type]
+            for line in lines:
+                typer.echo(line)
+            return run_realtime(scenario, folder, hub=hub, progress=progress, **options)  # type: ignore[arg-type]
+    except LagError as error:
+        typer.echo(f"{folder}: aborted: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def _lag_text(result: RunResult) -> str:
+    """How well a run kept to the clock, in two lines."""
+    from sim.summary_text import seconds
+
+    summary = result.summary
+
+    def quantiles(name: str) -> str:
+        return ", ".join(
+            f"{short} {seconds(summary.get(f'{name}_{short}_s'))}" for short in ("p50", "p99", "max")
+        )
+
+    return (
+        f"pacing lag {quantiles('lag')}; processing {quantiles('processing')}\n"
+        f"link delay modelled {quantiles('delay_modelled')}; observed {quantiles('delay_observed')}"
+    )

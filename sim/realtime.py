@@ -1,0 +1,741 @@
+"""Real time: the same scenario, with every part a process of its own that goes by the wall clock.
+
+The world's agenda is that of virtual time; here each event waits for its time to come. What happens to frames
+meanwhile is reported by the broker and the central unit, and written down as in any run.
+"""
+
+import logging
+import queue
+import signal
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import simpy
+
+from broker.clock import WallClock
+from broker.control import Message
+from broker.counts import Counts
+from broker.frame import decode_frame
+from broker.fronthaul import Fronthaul
+from broker.plain import counts_from_plain, plain_from_law
+from broker.sequence import TransportLoss
+from nodes import CentralUnit, Fix, PositioningModel, Track, Tracker
+from nodes.air import Air
+from nodes.plain import plain_from_track, result_from_plain
+from sim.agenda import Moment
+from sim.api import (
+    InvalidRunError,
+    RunResult,
+    channel_of,
+    figures,
+    headline,
+    model_of,
+    output_folder,
+    remove_with,
+)
+from sim.centre import Centre, tracker_params
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
+from sim.errors import UserError
+from sim.faults import FaultEvent
+from sim.fingerprint import Event
+from sim.fix_book import Snapshot
+from sim.frame_ledger import BS_DOWN, LATE
+from sim.parts import BROKER, CU, Parts
+from sim.passages import Passage, Passages
+from sim.quantile_sketch import QuantileSketch
+from sim.record import Recorder, versions
+from sim.scenario import Scenario
+from sim.streams_out import Hub
+from sim.watch import State, Watch
+from sim.wire import Parts as FrameParts
+from sim.world import CSI_BITS_PER_ELEMENT, Channel, World, base_stations, run_id
+
+LagPolicy = Literal["warn", "degrade", "abort"]
+BROKER_DOWN, CU_DOWN, STALE = "broker_down", "cu_down", "stale"
+GRACE_S = 2.0
+"""So long after something was last heard of a frame or a snapshot its end is looked for."""
+LEAD_S = 0.2
+"""From the moment all parts are ready to the start of the run."""
+LOOK_EVERY_S = 0.1
+BEAT_EVERY_S = 1.0
+TRACKS_KEPT = 256
+"""Of each UE, to tell later what was known at a miss."""
+NOT_YET_NS = 3600 * NANOSECONDS_PER_SECOND
+
+_LOG = logging.getLogger(__name__)
+
+
+class LagError(RuntimeError):
+    """The run fell further behind its own time than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a run keeps to the wall clock.
+
+    Attributes:
+        speed: run seconds per second.
+        max_lag_s: how late an event may happen, in seconds of the wall.
+        policy: what is done beyond that: `warn` once, `degrade` by leaving snapshots out until it has caught
+            up, or `abort`.
+    """
+
+    speed: float = 1.0
+    max_lag_s: float = 0.1
+    policy: LagPolicy = "warn"
+
+
+class RemoteLinks:
+    """The fronthaul law in the broker's process, as seen through its heartbeats.
+
+    What a broker that died had counted is kept: what was on its way in it is dropped with it.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._gone: dict[str, Counts] = {}
+        self._now: dict[str, Any] = {"links": {}, "utilisation": {}}
+        self._settings: dict[str, dict[str, Any]] = {}
+
+    def heard(self, beat: Any) -> None:
+        """The broker says how its links are."""
+        self._now = beat
+
+    def lost(self) -> None:
+        """The broker has died with what it held."""
+        for name, counts in self.link_counts().items():
+            dropped = dict(counts.dropped)
+            dropped[BROKER_DOWN] = dropped.get(BROKER_DOWN, 0) + counts.in_flight
+            self._gone[name] = Counts(
+                counts.sent, counts.delivered, 0, dropped, counts.sent_bits, counts.delivered_bits
+            )
+        self._now = {"links": {}, "utilisation": self._now["utilisation"]}
+
+    def change(self, segment: str, t_ns: int, **settings: Any) -> None:
+        """Change a segment; a broker that comes back is told again."""
+        plain = {name: plain_from_law(value) for name, value in settings.items()}
+        self._settings.setdefault(segment, {}).update(plain)
+        self._parts.control.send(BROKER, "change", (segment, t_ns, plain))
+
+    def tell_again(self, t_ns: int) -> None:
+        """Bring a new broker up to date."""
+        for segment, plain in self._settings.items():
+            self._parts.control.send(BROKER, "change", (segment, t_ns, plain))
+
+    def link_counts(self) -> dict[str, Counts]:
+        """Of each segment, over all brokers there were."""
+        found = dict(self._gone)
+        for name, plain in self._now["links"].items():
+            found[name] = added(found.get(name), counts_from_plain(plain))
+        return found
+
+    def utilisation(self) -> dict[str, float]:
+        """Of each segment, as last heard."""
+        links = self.link_counts()
+        return {name: float(self._now["utilisation"].get(name, 0.0)) for name in links}
+
+    def next_event_ns(self) -> None:
+        """Nothing here happens by the world's clock."""
+
+
+class RealtimeCentre(Centre):
+    """The books about a central unit that reports by itself."""
+
+    def open(self) -> None:
+        """Begin with nothing known."""
+        self._tracks: defaultdict[str, deque[Track]] = defaultdict(lambda: deque(maxlen=TRACKS_KEPT))
+        self._waiting: dict[tuple[str, int], Snapshot] = {}
+
+    def expect(self, snapshot: Snapshot) -> None:
+        """A UE has been sampled: there should be a fix soon after the deadline."""
+        self._waiting[snapshot.ue, snapshot.t_sample_ns] = snapshot
+        super().expect(snapshot)
+
+    def take(self, result: Any) -> None:
+        """The central unit reports a fix or a miss."""
+        self._waiting.pop((result.ue, result.t_sample_ns), None)
+        if result.track is not None:
+            self._tracks[result.ue].append(result.track)
+        self._book(result)
+
+    def overdue(self, before_ns: int) -> None:
+        """Give up what was due long ago."""
+        for key, snapshot in list(self._waiting.items()):
+            if snapshot.t_sample_ns + self.policy.deadline_ns < before_ns:
+                del self._waiting[key]
+                closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
+                track = self.last_track(snapshot.ue, snapshot.t_sample_ns)
+                self._miss(snapshot.ue, snapshot.t_sample_ns, closing_ns + self.policy.processing_ns, track)
+
+    def last_track(self, ue: str, t_ns: int) -> Track | None:
+        """What was known of a UE before a time, coasted there."""
+        before = next((track for track in reversed(self._tracks[ue]) if track.t_ns <= t_ns), None)
+        if before is None:
+            return None
+        tracker = Tracker(self._params)
+        tracker.resume([before])
+        return tracker.track(ue, t_ns)
+
+    def _central_unit(self, scenario: Scenario, model: PositioningModel, run: str | None) -> CentralUnit:
+        self._params = tracker_params(scenario)
+        return super()._central_unit(scenario, model, run)
+
+    def _give_up(self, snapshot: Snapshot) -> None:
+        """The deadline alone says nothing here: the report is on its way."""
+
+
+class RealtimeWorld(World):
+    """A world that goes by the wall clock.
+
+    Args:
+        parts: of the run, started.
+        pace: how it keeps to the clock.
+        hub: told of tracks, links and failures as they come.
+        scenario: and all others: as for `World`.
+    """
+
+    def __init__(self, parts: Parts, pace: Pace, hub: Hub, **named: Any) -> None:
+        super().__init__(wire=cast(Any, None), centre=RealtimeCentre, **named)
+        self.parts = parts
+        self.pace = pace
+        self.hub = hub
+        self.links = RemoteLinks(parts)
+        self.fronthaul = cast(Fronthaul, self.links)
+        self.watch = Watch(parts, self._notice)
+        self.passages = Passages()
+        self._books = cast(RealtimeCentre, self.centre)
+        self._books.open()
+        self.clock = WallClock(time.time_ns() + NOT_YET_NS, pace.speed)
+        self.lag, self.processing = QuantileSketch(), QuantileSketch()
+        self.modelled, self.observed, self.excess = QuantileSketch(), QuantileSketch(), QuantileSketch()
+        self.skipped = 0
+        self.duplicates = 0
+        self.lost_frames: Counter[str] = Counter()
+        self.requests: queue.SimpleQueue[Callable[[RealtimeWorld], None]] = queue.SimpleQueue()
+        """What other threads want done: called in the world's own, between two events."""
+        self._behind = False
+        self._late_noted = False
+        self._next_look = self._next_beat = monotonic()
+
+    # The clock.
+
+    def run(self, progress: Callable[[int], None] | None = None) -> None:
+        """Let the scenario happen at its pace, and wait for what is still on its way then."""
+        epoch_ns = time.time_ns() + round(LEAD_S * 1e9)
+        self.clock = WallClock(epoch_ns, self.pace.speed)
+        self.parts.clock = (epoch_ns, self.pace.speed)
+        for name in self.parts.peers:
+            self.parts.control.send(name, "begin", self.parts.clock)
+            self.parts.peers[name].heard_s = monotonic()
+        super().run(progress)
+        drain_ns = self.scenario.duration_ns + self.centre.policy.deadline_ns + ns_from_s(0.1)
+        self._wait_until(drain_ns)
+
+    def _passing_of_time(self, progress: Callable[[int], None] | None) -> Callable[[int], None]:
+        last_ns = -1
+
+        def passes(t_ns: int) -> None:
+            nonlocal last_ns
+            if t_ns == last_ns:
+                return
+            last_ns = t_ns
+            self._wait_until(t_ns)
+            self._keep_pace(t_ns)
+            self.events.advance(t_ns - ns_from_s(2 * GRACE_S * self.pace.speed))
+            if progress is not None:
+                progress(t_ns)
+
+        return passes
+
+    def _wait_until(self, t_ns: int) -> None:
+        """Listen to the parts until a time has come."""
+        while True:
+            wait_s = self.clock.seconds_until(t_ns)
+            now = monotonic()
+            if now >= self._next_look:
+                self._look(now)
+            if 0.0 < wait_s < 0.001:
+                time.sleep(wait_s)
+                wait_s = 0.0
+            self._listen(min(wait_s, max(0.0, self._next_look - now)))
+            if wait_s <= 0.0:
+                return
+
+    def _keep_pace(self, t_ns: int) -> None:
+        lag_s = max(0.0, (self.clock.now_ns() - t_ns) / self.pace.speed / 1e9)
+        self.lag.add(lag_s)
+        self._behind = lag_s > self.pace.max_lag_s
+        if not self._behind:
+            return
+        if self.pace.policy == "abort":
+            raise LagError(f"{lag_s:.3f} s behind at {t_ns / 1e9:.3f} s, at most {self.pace.max_lag_s:g} s")
+        if not self._late_noted:
+            self._late_noted = True
+            _LOG.warning("%.3f s behind at %.3f s (further ones are only counted)", lag_s, t_ns / 1e9)
+
+    # The way of one snapshot.
+
+    def _live(self, ue: str) -> Generator[simpy.Event, Any, None]:
+        """Move a UE and have it heard; what is heard is made before its time."""
+        for snapshot in self._snapshots(ue):
+            pilots = self._channel.pilots(ue, snapshot.seq)
+            yield self._agenda.at(snapshot.t_sample_ns, Moment.SAMPLE)
+            if self._behind and self.pace.policy == "degrade":
+                self.skipped += 1
+                continue
+            self.events.add(Event(snapshot.t_sample_ns, "sample", f"{ue}#{snapshot.seq}"))
+            self.centre.expect(snapshot)
+            self._embed(snapshot, pilots)
+
+    def _embed(self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64]) -> None:
+        """Each BS that is there hears the snapshot."""
+        self.csi_bits = pilots[0].size * CSI_BITS_PER_ELEMENT
+        t_sample_ns = snapshot.t_sample_ns
+        for index, (bs, station) in enumerate(self._stations.items()):
+            key = (bs, snapshot.ue, snapshot.seq)
+            self.ledger.owe(*key, t_sample_ns)
+            if not station.up or bs in self.watch.lost:
+                self._withhold(*key, t_sample_ns, BS_DOWN)
+                continue
+            self.passages.owe(key, t_sample_ns)
+            self.parts.air.publish(
+                Air(
+                    station.run,
+                    *key,
+                    t_sample_ns,
+                    t_sample_ns + self._processing_ns,
+                    float(self._channel.noise_variance[index]),
+                    pilots[index],
+                )
+            )
+
+    # What the parts report.
+
+    def _listen(self, timeout_s: float) -> None:
+        messages = self.parts.control.receive(timeout_s)
+        # The broker has a frame before the central unit does, whoever was heard first.
+        for message in sorted(messages, key=lambda one: one.peer == CU):
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        peer = self.parts.peers.get(message.peer)
+        if peer is None:
+            return
+        if self.parts.greet(message):
+            if message.kind == "ready" and message.peer == BROKER:
+                self.links.tell_again(max(0, self.clock.now_ns()))
+            return
+        if not peer.ready:
+            return
+        match message.kind:
+            case "beat":
+                peer.beat = message.body
+                if message.peer == BROKER:
+                    self.links.heard(message.body)
+            case "offered":
+                for t_offer_ns, size_bits, parts in message.body:
+                    self._offered(t_offer_ns, size_bits, (parts[0], parts[1], parts[2]))
+            case "fates":
+                for fate in message.body:
+                    self._fate(*fate)
+            case "received":
+                for entry in message.body:
+                    self._received(*entry)
+            case "results":
+                for done_ns, plain in message.body:
+                    self._result(done_ns, plain)
+            case "skipped":
+                for ue, seq in message.body:
+                    self._end(message.peer, ue, seq, STALE)
+            case "failed":
+                _LOG.warning("%s: %s", message.peer, message.body)
+
+    def _offered(self, t_offer_ns: int, size_bits: int, parts: FrameParts) -> None:
+        frame = decode_frame(parts)
+        passage = self.passages.get((frame.bs, frame.ue, frame.seq))
+        if passage is None or passage.t_offer_ns is not None:
+            self.duplicates += 1  # somebody's garbage, or a replay: the central unit refuses it by itself
+            return
+        passage.frame, passage.parts = frame, parts
+        passage.size_bits, passage.t_offer_ns = size_bits, t_offer_ns
+        self.ledger.publish(frame, size_bits)
+        event = Event(t_offer_ns, "publish", f"{frame.bs}/{frame.ue}#{frame.seq}", f"{size_bits} bit")
+        self.events.add(event, frame.payload)
+
+    def _fate(
+        self,
+        kind: str,
+        bs: str,
+        ue: str,
+        seq: int,
+        t_ns: int,
+        cause: str | None,
+        segment: str,
+        queued_ns: int,
+        done_ns: int,
+    ) -> None:
+        passage = self.passages.get((bs, ue, seq))
+        if passage is None or passage.t_offer_ns is None:
+            return
+        if kind == "dropped":
+            self._end(bs, ue, seq, cause or "dropped", t_ns)
+            return
+        passage.t_arrival_ns = t_ns
+        delays = self.passages.delays_ns.setdefault((ue, passage.t_sample_ns), {})
+        delays[bs] = t_ns - passage.t_offer_ns
+
+    def _received(
+        self,
+        bs: str,
+        ue: str,
+        seq: int,
+        t_arrival_ns: int,
+        t_received_ns: int,
+        kind: str,
+        cause: str | None,
+    ) -> None:
+        """The central unit has judged a frame."""
+        key, name = (bs, ue, seq), f"{bs}/{ue}#{seq}"
+        if kind == "refused":
+            self.events.add(Event(t_received_ns, "refuse", name, cause or kind))
+            self._note_link(bs, "refused")
+            return
+        passage = self.passages.end(key)
+        if passage is None:
+            return
+        if passage.t_offer_ns is not None:
+            modelled_ns = t_arrival_ns - passage.t_offer_ns
+            observed_ns = t_received_ns - passage.t_offer_ns
+            self.modelled.add(modelled_ns / 1e9)
+            self.observed.add(observed_ns / 1e9)
+            self.excess.add((observed_ns - modelled_ns) / 1e9)
+            self.passages.delays_ns.setdefault((ue, passage.t_sample_ns), {})[bs] = modelled_ns
+        if passage.frame is not None and passage.parts is not None:
+            self._recorder.bus.frame(
+                passage.frame.topic,
+                passage.parts[1:],
+                t_sample_ns=passage.t_sample_ns,
+                t_ns=t_received_ns,
+                seq=seq,
+            )
+        if kind == "late":
+            self.ledger.refuse(key, t_received_ns, LATE)
+            self.events.add(Event(t_received_ns, "late", name))
+            return
+        self.ledger.arrive(key, t_received_ns)
+        self.events.add(Event(t_received_ns, "arrive", name))
+
+    def _result(self, done_ns: int, plain: Any) -> None:
+        """The central unit has a fix, or says that there is none."""
+        result = result_from_plain(plain)
+        close_ns = result.t_fix_ns - self.centre.policy.processing_ns
+        delays = self.passages.forget(result.ue, result.t_sample_ns)
+        deadline_ns = result.t_sample_ns + self.centre.policy.deadline_ns
+        if isinstance(result, Fix):
+            modelled_ns = self._processing_ns + max((delays.get(bs, 0) for bs in result.bs_used), default=0)
+            if close_ns >= deadline_ns:
+                modelled_ns = self.centre.policy.deadline_ns
+            if result.revision == 0:
+                self.processing.add((done_ns - result.t_sample_ns - modelled_ns) / self.pace.speed / 1e9)
+        if result.track is not None:
+            self.parts.tracks[result.ue] = plain_from_track(result.track)
+        self._books.take(result)
+        self.hub.track(result, done_ns, self.scenario)
+
+    # What goes wrong.
+
+    def _strike(self, fault: FaultEvent) -> None:
+        """A fault of the scenario, by the wall clock."""
+        super()._strike(fault)
+        if fault.aspect == "bs":
+            if fault.setting:
+                self.parts.down.discard(fault.target)
+            else:
+                self.parts.down.add(fault.target)
+            self.parts.control.send(fault.target, "up" if fault.setting else "down")
+        self._note_link(fault.target, fault.kind)
+
+    def _notice(self, name: str, state: State, why: str) -> None:
+        """A part is lost, or back."""
+        t_ns = max(0, self.clock.now_ns())
+        entry = {
+            "t_s": t_ns / NANOSECONDS_PER_SECOND,
+            "kind": f"{name}_{state}",
+            "target": name,
+            "detail": why,
+        }
+        self.faults.append(entry)
+        self.events.add(Event(t_ns, state, name))
+        self._recorder.bus.json(f"fault/{name}/", "fault", entry, t_sample_ns=t_ns, t_ns=t_ns, seq=0)
+        if name == BROKER and state == "lost" and "died" in why:
+            self.links.lost()
+        self.hub.fault(entry)
+
+    def _note_link(self, name: str, what: str) -> None:
+        self.hub.fault({"t_s": max(0, self.clock.now_ns()) / 1e9, "kind": what, "target": name, "detail": ""})
+
+    def _look(self, now: float) -> None:
+        """Several times a second: who is there, what is overdue, what others want."""
+        self._next_look = now + LOOK_EVERY_S
+        self.watch.look()
+        self.parts.air.tidy()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_EVERY_S
+            self.parts.beat()
+            self.hub.links(self._link_states())
+            self.hub.state(self._figures(), {name: name not in self.watch.lost for name in self.parts.peers})
+            self._sweep()
+        while not self.requests.empty():
+            self.requests.get_nowait()(self)
+
+    def _figures(self) -> dict[str, float | None]:
+        counts = self.ledger.counts
+        return {
+            "run_time_seconds": max(0, self.clock.now_ns()) / 1e9,
+            "fixes": self.centre.book.fixes,
+            "fixes_missed": self.centre.book.missed,
+            "frames_sent": counts.sent,
+            "frames_delivered": counts.delivered,
+            "frames_in_flight": counts.in_flight,
+            "lag_p99_seconds": self.lag.quantile(0.99),
+            "processing_p50_seconds": self.processing.quantile(0.5),
+            "processing_p99_seconds": self.processing.quantile(0.99),
+        }
+
+    def _link_states(self) -> list[dict[str, Any]]:
+        now_s = max(0, self.clock.now_ns()) / 1e9
+        utilisation = self.links.utilisation()
+        return [
+            {
+                "t_s": now_s,
+                "link": name,
+                "sent": counts.sent,
+                "delivered": counts.delivered,
+                "in_flight": counts.in_flight,
+                "dropped": dict(counts.dropped),
+                "utilisation": utilisation.get(name, 0.0),
+            }
+            for name, counts in self.links.link_counts().items()
+        ]
+
+    def _sweep(self) -> None:
+        """Find the end of frames and snapshots of which nothing is heard any more."""
+        for key, passage in self.passages.silent_for(GRACE_S):
+            cause = self._cause(key[0], passage)
+            if cause is not None:
+                self._end(*key, cause)
+        self._books.overdue(self.clock.now_ns() - ns_from_s(GRACE_S * self.pace.speed))
+        for stale in list(self.passages.delays_ns)[: max(0, len(self.passages.delays_ns) - 10_000)]:
+            del self.passages.delays_ns[stale]
+
+    def _cause(self, bs: str, passage: Passage) -> str | None:
+        """Why nothing is heard of a frame; None: it waits in the law's queue."""
+        since_s = monotonic() - passage.since_s + 2.0
+        if passage.t_arrival_ns is not None:
+            if self.watch.was_away(CU, since_s):
+                return CU_DOWN
+            return BROKER_DOWN if self.watch.was_away(BROKER, since_s) else self._unexplained(bs)
+        if self.watch.was_away(BROKER, since_s):
+            return BROKER_DOWN
+        if passage.t_offer_ns is not None:
+            return None
+        if bs in self.parts.down or self.watch.was_away(bs, since_s) or bs in self.watch.lost:
+            return BS_DOWN
+        return BS_DOWN if not self._stations[bs].up else self._unexplained(bs)
+
+    def _unexplained(self, bs: str) -> str:
+        self.lost_frames[bs] += 1
+        return "lost"
+
+    def _end(self, bs: str, ue: str, seq: int, cause: str, t_ns: int | None = None) -> None:
+        """A frame does not arrive."""
+        passage = self.passages.end((bs, ue, seq))
+        if passage is None:
+            return
+        now_ns = self.clock.now_ns() if t_ns is None else t_ns
+        parts = () if passage.parts is None else passage.parts[1:]
+        self._drop(bs, ue, seq, passage.t_sample_ns, now_ns, cause, parts)
+
+    # The end.
+
+    def finish(self, *, cut_short: bool = False) -> None:
+        """Close the books, with what the broker counted last."""
+        if not cut_short:
+            with suppress(TransportLoss):
+                self.links.heard(self.parts.ask({BROKER: ("counts", None)})[BROKER])
+        self._books.overdue(self.clock.now_ns())
+        if self.lost_frames:
+            self.errors.append(f"frames were lost outside the fronthaul law: {dict(self.lost_frames)}")
+        super().finish(cut_short=cut_short)
+
+    def _audit(self) -> list[str]:
+        counts = self.ledger.counts
+        errors = [] if counts.conserved else [f"frames are not conserved: {counts}"]
+        for name, link in self.links.link_counts().items():
+            if not link.conserved:
+                errors.append(f"frames on {name} are not conserved: {link}")
+        return errors
+
+    def lag_summary(self) -> dict[str, Any]:
+        """How well the run kept to the clock, in the keys of `summary.json`."""
+        beats = {name: peer.beat for name, peer in self.parts.peers.items()}
+        return {
+            "speed": self.pace.speed,
+            **self.lag.figures("lag"),
+            **self.processing.figures("processing"),
+            **self.modelled.figures("delay_modelled"),
+            **self.observed.figures("delay_observed"),
+            **self.excess.figures("delay_excess"),
+            "snapshots_skipped": self.skipped,
+            "frames_not_ours": self.duplicates,
+            "parts_lost": dict(self.watch.times_lost),
+            "parts": beats,
+            "streams": self.hub.counts(),
+        }
+
+
+def run_realtime(
+    scenario: Scenario | str | Path,
+    out: str | Path | None = None,
+    *,
+    pace: Pace | None = None,
+    channel: Channel | None = None,
+    model: PositioningModel | None = None,
+    keys_folder: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    spawn: list[str] | None = None,
+    hub: Hub | None = None,
+    prepare: Callable[[RealtimeWorld], None] | None = None,
+    listener: Callable[[Event], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> RunResult:
+    """Run a scenario by the wall clock, each part a process of its own.
+
+    However the run ends, by a signal too, what it has written by then is readable.
+
+    Args:
+        scenario: a scenario, or the path of its file.
+        out: folder to write to; None: one that lives as long as the result.
+        pace: speed, and what is done about lag.
+        channel: what the BSs hear instead of the scenario's traced channel.
+        model: encodes and fuses instead of the scenario's model.
+        keys_folder: CURVE keys; needed where `host` is not loopback.
+        host: address the world and the broker bind to.
+        port: of the control socket; needed where parts come from elsewhere.
+        spawn: parts to start here; None for all. The others are waited for.
+        hub: told of tracks and links as they come.
+        prepare: called with the world before it starts: to add to its agenda.
+        listener: called with each event.
+        progress: called with the simulated time in ns, now and then.
+
+    Raises:
+        UserError: the scenario, its weights, its trace or the keys are wrong, or a part does not start.
+        InvalidRunError: frames were lost where nothing explains it.
+        LagError: the run fell behind and is to abort then.
+        KeyboardInterrupt: SIGINT or SIGTERM; the run folder is closed by then.
+    """
+    started = time.perf_counter()
+    if not isinstance(scenario, Scenario):
+        scenario = Scenario.load(scenario)
+    model = model_of(scenario) if model is None else model
+    channel = channel_of(scenario) if channel is None else channel
+    stations = base_stations(scenario, model)
+    pace = pace or Pace()
+    with output_folder(out) as folder, ExitStack() as stack:
+        stack.enter_context(interruptible())
+        parts = stack.enter_context(
+            Parts(
+                scenario,
+                model,
+                run_id(scenario),
+                clock=(time.time_ns() + NOT_YET_NS, pace.speed),
+                keys_folder=keys_folder,
+                host=host,
+                port=port,
+                spawn=spawn,
+            )
+        )
+        try:
+            parts.start()
+        except TransportLoss as error:
+            raise UserError(f"the processes of the run did not start: {error}") from error
+        recorder = stack.enter_context(
+            Recorder(
+                folder,
+                scenario_yaml=scenario.to_yaml(),
+                versions=versions(model.digest.hex()),
+                headline=headline(scenario) | {"mode": "realtime"},
+            )
+        )
+        world = RealtimeWorld(
+            parts,
+            pace,
+            hub or Hub(run_id(scenario)),
+            scenario=scenario,
+            channel=channel,
+            stations=stations,
+            model=model,
+            recorder=recorder,
+            listener=listener,
+        )
+        if prepare is not None:
+            prepare(world)
+        complete, cut_short = False, True
+        try:
+            world.run(progress)
+            complete, cut_short = not world.errors, False
+        finally:
+            world.finish(cut_short=cut_short)
+            parts.close()
+            recorder.close()
+            wall_time_s = time.perf_counter() - started
+            summary = recorder.finish(figures(world, folder, complete, wall_time_s) | world.lag_summary())
+        if world.errors:
+            raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
+    result = RunResult(folder, summary)
+    if out is None:
+        remove_with(result)
+    return result
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def added(one: Counts | None, other: Counts) -> Counts:
+    """Counts of two brokers, one after the other."""
+    if one is None:
+        return other
+    dropped = Counter(one.dropped)
+    dropped.update(other.dropped)
+    return Counts(
+        one.sent + other.sent,
+        one.delivered + other.delivered,
+        one.in_flight + other.in_flight,
+        dict(dropped),
+        one.sent_bits + other.sent_bits,
+        one.delivered_bits + other.delivered_bits,
+    )

@@ -1,0 +1,185 @@
+"""Real time: parts by the wall clock, what is said about lag, and a run that goes on when parts do not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zmq
+
+from models.runtime import WEIGHTS
+from models.testing import GeometryModel
+from sim.agenda import Moment
+from sim.api import RunResult
+from sim.clock import ns_from_s
+from sim.fingerprint import Event
+from sim.realtime import LagError, Pace, RealtimeWorld, run_realtime
+from sim.replay import replay
+from tests.sim.kit import ROOT, TWO_BS, GeometryChannel, scenario_of, walking_from
+from tests.sim.test_processes import children
+
+FAST: dict[str, Any] = {
+    "deployment": TWO_BS,
+    "duration": "1 s",
+    "ues": {"ue1": walking_from(80)},
+    # A busy machine is late: here that is no reason to miss a fix.
+    "cu": {"deadline": "900 ms", "min_bs": 1, "processing": "5 ms"},
+}
+
+
+def run_now(
+    changes: dict[str, Any] | None = None,
+    out: Path | None = None,
+    channel: Callable[..., Any] = GeometryChannel,
+    **arguments: Any,
+) -> RunResult:
+    scenario = scenario_of(FAST | (changes or {}))
+    model = GeometryModel(scenario.bs_ids)
+    return run_realtime(scenario, out, model=model, channel=channel(scenario, model), **arguments)
+
+
+def test_a_run_in_real_time_and_its_replay(tmp_path: Path) -> None:
+    result = run_now(out=tmp_path)
+    summary = result.summary
+    assert summary["valid"]
+    assert summary["complete"]
+    assert summary["fixes"] == 10
+    assert summary["frames"]["delivered"] == 20
+    for name in ("lag", "processing", "delay_modelled", "delay_observed"):
+        assert 0.0 <= summary[f"{name}_p50_s"] <= summary[f"{name}_p99_s"] <= summary[f"{name}_max_s"]
+    assert summary["delay_modelled_p50_s"] == pytest.approx(0.0011, abs=0.0002)  # 1 ms and 150 bytes
+    assert summary["links"]["bs1"]["delivered"] == 10
+    assert not children()
+    again = replay(tmp_path, model=GeometryModel(("bs1", "bs2")))
+    assert again.same_fixes
+
+
+def test_a_run_at_twice_the_speed_takes_half_the_time() -> None:
+    begun: list[float] = []
+    result = run_now(
+        {"duration": "2 s", "ues": {"ue1": walking_from(80, "2 Hz")}},
+        pace=Pace(speed=4.0),
+        listener=lambda event: begun.append(time.monotonic()),
+    )
+    assert result.summary["sim_time_s"] == 2.0
+    assert result.summary["speed"] == 4.0
+
+
+class SlowChannel(GeometryChannel):
+    """Takes its time once."""
+
+    def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
+        if index == 2:
+            time.sleep(0.5)
+        return super().pilots(ue, index)
+
+
+def test_a_run_that_may_not_lag_aborts_and_leaves_what_it_has(tmp_path: Path) -> None:
+    with pytest.raises(LagError, match="behind"):
+        run_now(out=tmp_path, channel=SlowChannel, pace=Pace(max_lag_s=0.15, policy="abort"))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["complete"], summary["closed"]) == (False, True)
+    assert not children()
+
+
+def test_a_run_that_lags_leaves_snapshots_out_if_told() -> None:
+    result = run_now(channel=SlowChannel, pace=Pace(max_lag_s=0.15, policy="degrade"))
+    assert result.summary["snapshots_skipped"] >= 1
+    assert result.summary["lag_max_s"] > 0.15
+    assert (
+        result.summary["fixes"] + result.summary["fixes_missed"] + result.summary["snapshots_skipped"] == 10
+    )
+
+
+def at(world: RealtimeWorld, t_s: float, action: Callable[[], None]) -> None:
+    world._agenda.call(ns_from_s(t_s), Moment.FAULT, action)
+
+
+def test_parts_that_die_or_hang_are_noticed_and_used_again() -> None:
+    events: list[Event] = []
+    when: dict[str, int] = {}
+
+    def prepare(world: RealtimeWorld) -> None:
+        def send(name: str, number: int) -> Callable[[], None]:
+            def act() -> None:
+                when[name] = world.clock.now_ns()
+                os.kill(world.parts.peers[name].pid, number)
+
+            return act
+
+        at(world, 0.5, send("bs1", signal.SIGKILL))
+        at(world, 0.6, send("bs2", signal.SIGSTOP))
+        at(world, 2.0, send("bs2", signal.SIGCONT))
+        at(world, 3.0, send("broker", signal.SIGKILL))
+        at(world, 5.0, send("cu", signal.SIGKILL))
+
+    result = run_now({"duration": "8 s"}, prepare=prepare, listener=events.append)
+    told = {(event.kind, event.entity): event.t_ns for event in events if event.kind in ("lost", "back")}
+    assert set(told) == {(kind, name) for kind in ("lost", "back") for name in ("bs1", "bs2", "broker", "cu")}
+    assert len([event for event in events if event.kind == "lost"]) == 4, "each is told once"
+    for name, struck_ns in when.items():
+        if name != "bs2":
+            assert told["lost", name] - struck_ns < 1.5e9  # a second, and what a busy machine adds
+    summary = result.summary
+    assert summary["valid"], summary["errors"]
+    frames = summary["frames"]
+    assert frames["sent"] == frames["delivered"] + frames["in_flight"] + sum(frames["dropped"].values())
+    assert set(frames["dropped"]) <= {"bs_down", "broker_down", "cu_down", "late", "stale"}
+    fixes = result.fixes.to_pandas()
+    last = fixes[~fixes.missed].iloc[-1]
+    assert last.bs_used == "bs1,bs2", "who has returned is used again"
+    assert last.track_error_3d_m < 2.0, "the central unit went on with its tracks"
+    assert not children()
+
+
+@pytest.mark.skipif(not (WEIGHTS / "ecc-q10").is_dir(), reason="the shipped weights are not there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sim", "run", "scenarios/spiral.yaml", "--realtime"]
+    process = subprocess.Popen(
+        [*command, "--zmq", "tcp://127.0.0.1:*", "--out", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    with process, zmq.Context() as context, context.socket(zmq.SUB) as stream:
+        assert process.stdout is not None
+        stream.linger = 0
+        stream.connect(process.stdout.readline().decode().split()[-1])
+        stream.subscribe("track/")
+        assert stream.poll(60_000), "no track came"
+        topic, body = stream.recv_multipart()
+        assert topic == b"track/ue1/"
+        assert len(json.loads(body)["covariance_m2"]) == 9
+        told = time.monotonic()
+        process.send_signal(number)
+        process.wait(20)
+        took_s = time.monotonic() - told
+    assert process.returncode == 130
+    assert took_s < 4.0, "two seconds, and what a busy machine adds"
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["complete"], summary["closed"]) == (False, True)
+    assert summary["fixes"] >= 1
+    assert not [pid for pid, words in everyone().items() if str(process.pid) in words]
+
+
+def everyone() -> dict[int, list[str]]:
+    """Parents of all parts that still run, by process."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+            words = (folder / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if "--supervised" in words and status[0] != "Z":
+            found[int(folder.name)] = [status[1]]
+    return found
