@@ -88,8 +88,8 @@ def _drive_links(
     )
     for t_ns, together in groupby(events, key=lambda event: event[0]):
         while links.due_ns < t_ns:
-            links.look(links.due_ns)
-            fronthaul.advance(links.due_ns - 1)
+            links.look(looked_ns := links.due_ns)
+            fronthaul.advance(looked_ns)
         for _, _, what in together:
             if isinstance(what, Packet):
                 fronthaul.offer(what, t_ns)

@@ -1,0 +1,383 @@
+// The page of a run: one that goes on, or one that is over and has a time slider.
+
+import { City2D } from "./city2d.js";
+import { City3D } from "./city3d.js";
+import { radius90 } from "./covariance.js";
+import { look } from "./look.js";
+import { Plots } from "./plots.js";
+import { Store } from "./store.js";
+import { Line, Refused } from "./stream.js";
+import { Table } from "./table.js";
+import { clock, fault, metres, millis } from "./words.js";
+
+const TRAIL_POINTS = 700;
+const FIXES_SHOWN = 150;
+const PLOTS_EVERY_MS = 100;
+const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50];
+
+const part = (id) => document.getElementById(id);
+const write = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
+class Page {
+  constructor(line, setting, heights) {
+    Object.assign(this, { line, setting, heights });
+    this.store = new Store();
+    this.isLive = setting.mode === "live";
+    this.isOver = !this.isLive;
+    this.t = 0;
+    this.end = setting.duration_s;
+    this.ue = setting.ues[0];
+    this.isPlaying = false;
+    this.speed = 1;
+    this.isDirty = true;
+    this.plotsDirty = true;
+    this.plotsAt = 0;
+    this.view = null;
+    this.table = new Table(part("table"), setting, this.isLive ? (command) => this.ask(command) : null);
+    this.plots = new Plots(part("plots"), setting, (t) => this.isOver && this.seek(t));
+    this.words();
+    this.controls();
+    this.choose(null);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
+    window.addEventListener("resize", () => this.changed());
+    this.paint();
+    requestAnimationFrame((now) => this.frame(now));
+  }
+
+  words() {
+    const { scenario, description, city, ues, ues_in_all: all } = this.setting;
+    document.title = `${scenario} – fronthaul-sim`;
+    part("name").textContent = scenario;
+    const rest = all > ues.length ? ` Shown: ${ues.length} of ${all} UEs; the totals are of all.` : "";
+    part("description").textContent = `${description}${rest}`;
+    part("attribution").textContent = city?.attribution ?? "";
+  }
+
+  controls() {
+    const [speed, ue, slider] = [part("speed"), part("ue"), part("slider")];
+    for (const factor of SPEEDS) speed.append(new Option(`${factor} ×`, String(factor), factor === 1, factor === 1));
+    speed.addEventListener("change", () => {
+      this.speed = Number(speed.value);
+      if (!this.isOver) this.ask({ do: "speed", to: this.speed });
+    });
+    for (const name of this.setting.ues) ue.append(new Option(name, name));
+    part("ue-choice").hidden = this.setting.ues.length < 2;
+    ue.addEventListener("change", () => {
+      this.ue = ue.value;
+      this.changed();
+    });
+    slider.max = String(this.end);
+    slider.addEventListener("input", () => this.seek(Number(slider.value)));
+    part("play").addEventListener("click", () => this.toggle());
+    part("flat").addEventListener("click", () => this.choose(this.view instanceof City3D));
+    part("follow").addEventListener("click", () => this.follow(!this.isFollowing));
+    document.addEventListener("keydown", (event) => {
+      const isTyping = /^(INPUT|SELECT|BUTTON|TEXTAREA|A)$/.test(event.target.tagName);
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === " " && !isTyping) this.toggle();
+      else if (event.key === "m" && event.target.tagName !== "SELECT") this.choose(this.view instanceof City3D);
+      else if (event.key === "f" && event.target.tagName !== "SELECT") this.follow(!this.isFollowing);
+      else return;
+      event.preventDefault();
+    });
+    this.over(this.isOver);
+  }
+
+  over(isOver) {
+    this.isOver = isOver;
+    part("slider").hidden = !isOver;
+    this.plots.hasAll = isOver;
+    if (isOver) this.table.close();
+    write(part("play"), isOver ? "Play" : "Pause");
+  }
+
+  /** Draw in space or flat; null takes space where the browser can. */
+  choose(isFlat) {
+    const host = part("scene");
+    const redraw = () => (this.isDirty = true);
+    this.view?.remove();
+    const flat = () => new City2D(host, this.setting, this.heights, redraw);
+    if (isFlat) this.view = flat();
+    else {
+      try {
+        this.view = new City3D(host, this.setting, this.heights, redraw);
+        this.view.canvas.addEventListener("webglcontextlost", () => this.view instanceof City3D && this.choose(true), { once: true });
+      } catch {
+        host.replaceChildren();
+        this.view = flat();
+        part("flat").disabled = true;
+        part("flat").title = "This browser has no WebGL";
+      }
+    }
+    host.dataset.view = this.view instanceof City3D ? "space" : "flat";
+    part("flat").setAttribute("aria-pressed", String(this.view instanceof City2D));
+    this.view.paint(look());
+    this.view.follow(Boolean(this.isFollowing));
+    this.changed();
+  }
+
+  follow(on) {
+    this.isFollowing = on;
+    part("follow").setAttribute("aria-pressed", String(on));
+    this.view.follow(on);
+    this.changed();
+  }
+
+  paint() {
+    const colours = look();
+    this.view.paint(colours);
+    this.plots.paint(colours);
+    this.table.paint(colours);
+    this.changed();
+  }
+
+  changed() {
+    this.isDirty = this.plotsDirty = this.stateDirty = true;
+  }
+
+  // Time.
+
+  toggle() {
+    if (!this.isOver) {
+      this.ask({ do: this.run?.state === "paused" ? "resume" : "pause" });
+      return;
+    }
+    if (!this.isPlaying && this.t >= this.end) this.t = 0;
+    this.isPlaying = !this.isPlaying;
+    this.playedAt = performance.now();
+    write(part("play"), this.isPlaying ? "Pause" : "Play");
+    this.state(this.isPlaying ? "playing" : "recorded");
+  }
+
+  seek(t) {
+    this.t = Math.min(Math.max(t, 0), this.end);
+    this.stateDirty = this.isDirty = this.timeDirty = true;
+  }
+
+  state(name, words = name) {
+    part("state").dataset.state = name;
+    write(part("state"), words);
+  }
+
+  // The run.
+
+  async ask(command) {
+    try {
+      await this.line.ask(command);
+      write(part("said"), "");
+    } catch (error) {
+      write(part("said"), `Not done: ${error.message}`);
+    }
+  }
+
+  recorded({ series, end_s: end, summary }) {
+    this.store.load(series);
+    this.end = end || this.setting.duration_s;
+    this.setting.duration_s = this.end;
+    part("slider").max = String(this.end);
+    this.state("recorded", summary.complete === false ? "recorded, broken off" : "recorded");
+    this.seek(this.end);
+    this.changed();
+  }
+
+  async live() {
+    let pause = 500;
+    for (;;) {
+      try {
+        await this.line.follow((kind, content) => {
+          pause = 500;
+          this.take(kind, content);
+        });
+      } catch (error) {
+        if (error instanceof Refused && error.message.includes("token")) return problem(WRONG_TOKEN);
+      }
+      if (this.isOver) return undefined;
+      this.state("lost", "connection lost");
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      pause = Math.min(pause * 2, 5000);
+    }
+  }
+
+  take(kind, content) {
+    if (kind === "history") {
+      this.store.load(content);
+      const run = this.store.of("run").at(-1);
+      if (run) this.takeRun(run);
+    } else if (kind === "update") {
+      for (const [key, value] of Object.entries(content.changes)) {
+        this.store.add(key, value);
+        if (key === "run") this.takeRun(value);
+        else this.t = Math.max(this.t, value.t);
+      }
+    }
+    this.changed();
+  }
+
+  takeRun(run) {
+    this.run = run;
+    this.t = Math.max(this.t, run.t);
+    this.state(run.state);
+    if (!this.isOver) write(part("play"), run.state === "paused" ? "Go on" : "Pause");
+    if (run.speed !== null && document.activeElement !== part("speed")) part("speed").value = String(run.speed);
+    if (run.state === "ended" && !this.isOver) {
+      this.end = this.t;
+      part("slider").max = String(this.end);
+      this.over(true);
+    }
+  }
+
+  // Drawing.
+
+  frame(now) {
+    requestAnimationFrame((next) => this.frame(next));
+    if (this.isPlaying) {
+      this.seek(this.t + ((now - this.playedAt) / 1000) * this.speed);
+      this.playedAt = now;
+      if (this.t >= this.end) this.toggle();
+    }
+    if (this.stateDirty) this.show();
+    if (this.isDirty) this.view.draw();
+    if ((this.plotsDirty || this.timeDirty) && now - this.plotsAt > PLOTS_EVERY_MS) {
+      this.plotsAt = now;
+      this.plots.resize();
+      const faults = this.store.of("faults").at(-1)?.entries ?? [];
+      if (this.plotsDirty) this.plots.update(this.store, this.ue, this.t, faults);
+      else this.plots.move(this.t, faults);
+      this.plotsDirty = this.timeDirty = false;
+    }
+    this.stateDirty = this.isDirty = false;
+  }
+
+  /** Points of a stream up to now, thinned to a number. */
+  trail(key, most) {
+    const values = this.store.of(key);
+    const stop = this.store.count(key, this.t);
+    const step = Math.max(1, Math.ceil(stop / most));
+    const points = [];
+    for (let i = (stop - 1) % step; i < stop; i += step) points.push(...values[i].p);
+    return points;
+  }
+
+  show() {
+    const { store, t, ue } = this;
+    const down = new Set(store.at("faults", t)?.down ?? []);
+    const states = this.setting.links.map((link) => ({
+      name: link.name,
+      value: store.at(`link/${link.name}`, t),
+      down: link.bs !== null && down.has(link.bs),
+    }));
+    const links = this.setting.sites.map(({ bs, p }) => {
+      const state = states.find(({ name }) => name === bs);
+      const cut = state?.value ? !state.value.up : false;
+      const words = state?.down ? `${bs} ✕ down` : cut ? `${bs} ✕ link cut` : bs;
+      return { bs, at: p, load: state?.value?.load ?? 0, out: Boolean(state?.down || cut), words };
+    });
+    const [truth, track, fix] = ["truth", "track", "fix"].map((kind) => store.at(`${kind}/${ue}`, t));
+    const fixes = store.of(`fix/${ue}`);
+    const stop = store.count(`fix/${ue}`, t);
+    this.view.update({
+      truthTrail: this.trail(`truth/${ue}`, TRAIL_POINTS),
+      trackTrail: this.trail(`track/${ue}`, TRAIL_POINTS),
+      fixes: fixes.slice(Math.max(0, stop - FIXES_SHOWN), stop).flatMap(({ p }) => p),
+      truth: truth?.p ?? null,
+      track: track?.p ?? null,
+      covariance: track?.c ?? null,
+      links,
+    });
+    this.isDirty = true;
+    this.table.update(states);
+    this.tiles(truth, track, fix, states);
+    this.log(store.at("faults", t)?.entries ?? []);
+    write(part("clock"), clock(t, this.setting.duration_s));
+    if (this.isOver) {
+      part("slider").value = String(t);
+      part("slider").setAttribute("aria-valuetext", clock(t, this.setting.duration_s));
+    }
+  }
+
+  tiles(truth, track, fix, states) {
+    const own = states.filter(({ value }, n) => value && this.setting.links[n].bs !== null).map(({ value }) => value);
+    const sent = own.reduce((sum, value) => sum + value.sent, 0);
+    const dropped = states.reduce((sum, { value }) => sum + (value?.dropped ?? 0), 0);
+    const totals = this.store.at("totals", this.t);
+    const radius = track ? radius90(track.c) : null;
+    const age = fix ? this.t - fix.s : null;
+    const rows = [
+      ["track-error", "Track error", metres(track?.e), `90 % within ${metres(radius)}`],
+      ["fix-error", "Fix error", metres(fix?.e), `mean so far ${metres(totals?.mean)}`],
+      ["height", "True height", metres(truth?.p[2]), track?.coasting ? "track is coasting" : `estimated ${metres(track?.p[2])}`],
+      ["stations", "BSs in the fix", fix ? `${fix.bs.length}` : "–", fix ? fix.bs.join(", ") : ""],
+      ["latency", "Latency", fix ? millis(fix.t - fix.s) : "–", "from sample to fix"],
+      ["age", "Age of information", millis(age === null ? null : Math.max(age, 0)), "of the newest fix"],
+      ["fixes", "Fixes", totals ? `${totals.fixes}` : "0", `${totals?.missed ?? 0} missed`],
+      ["dropped", "Dropped by links", `${dropped}`, `of ${sent} frames sent`],
+    ];
+    if (!this.nodes) {
+      this.nodes = new Map();
+      for (const [id, name] of rows) {
+        const box = document.createElement("div");
+        const [term, description, value, more] = ["dt", "dd", "span", "small"].map((tag) => document.createElement(tag));
+        term.textContent = name;
+        description.append(value, more);
+        description.id = id;
+        box.append(term, description);
+        part("tiles").append(box);
+        this.nodes.set(id, { value, more });
+      }
+    }
+    for (const [id, , value, more] of rows) {
+      write(this.nodes.get(id).value, value);
+      write(this.nodes.get(id).more, more);
+    }
+  }
+
+  log(entries) {
+    const name = entries.map(({ t_s: t, kind, target }) => `${t}${kind}${target}`).join();
+    if (name === this.logged) return;
+    this.logged = name;
+    const lines = entries.toReversed().map((entry) => {
+      const line = document.createElement("li");
+      line.textContent = `${clock(entry.t_s, this.setting.duration_s)}  ${fault(entry)}`;
+      return line;
+    });
+    if (!lines.length) {
+      const line = document.createElement("li");
+      line.className = "nothing";
+      line.textContent = "nothing so far";
+      lines.push(line);
+    }
+    part("faults").replaceChildren(...lines);
+  }
+}
+
+const NO_TOKEN = "This page needs the whole address that the terminal printed, with the part behind #.";
+const WRONG_TOKEN = "The token in the address is not that of this run. Take the address that the terminal printed.";
+
+function problem(text) {
+  part("problem").textContent = text;
+  part("problem").hidden = false;
+  document.querySelector("main").hidden = true;
+  part("state").hidden = true;
+}
+
+async function start() {
+  window.addEventListener("hashchange", () => location.reload());
+  const token = location.hash.slice(1);
+  if (!token) return problem(NO_TOKEN);
+  const line = new Line(token);
+  try {
+    const setting = await (await line.get("setting")).json();
+    const heights = setting.city ? new Uint16Array(await (await line.get("city")).arrayBuffer()) : null;
+    document.querySelector("main").hidden = false;
+    const page = new Page(line, setting, heights);
+    if (setting.mode === "recorded") page.recorded(await (await line.get("recording")).json());
+    else page.live();
+    return undefined;
+  } catch (error) {
+    return problem(error instanceof Refused ? WRONG_TOKEN : `The run does not answer: ${error.message}`);
+  }
+}
+
+start();

@@ -1,0 +1,192 @@
+// Error, latency, age of information, load and queue over time.
+
+import uPlot from "uplot";
+import { radius90 } from "./covariance.js";
+import { ofLink } from "./look.js";
+
+/** The border style nearest to a dash. */
+const ofDash = (dash) => (dash.length === 0 ? "solid" : dash[0] < 4 ? "dotted" : "dashed");
+
+const WINDOW_S = 60;
+const MOST_POINTS = 1500;
+
+export class Plots {
+  constructor(host, setting, seek) {
+    this.host = host;
+    this.setting = setting;
+    this.seek = seek;
+    this.t = 0;
+    this.faults = [];
+    this.hasAll = setting.mode === "recorded";
+    this.plots = [];
+  }
+
+  range() {
+    if (this.hasAll || this.setting.duration_s <= 2 * WINDOW_S) return [0, this.setting.duration_s];
+    return [Math.max(0, this.t - WINDOW_S), Math.max(this.t, WINDOW_S)];
+  }
+
+  paint(colours) {
+    for (const { plot } of this.plots) plot.destroy();
+    this.host.replaceChildren();
+    const links = this.setting.links.map(({ name }, n) => ({ label: name, ...ofLink(n, colours) }));
+    const line = (label, colour, dash = [], more = {}) => ({ label, colour, dash, ...more });
+    this.plots = [
+      this.make(colours, "Error in space, m", (v) => `${v.toFixed(2)} m`, [
+        line("fix", colours.fix, [7, 4]),
+        line("track", colours.track),
+        line("90 % within", colours.third, [2, 3]),
+      ], (store, ue) => this.errors(store, ue)),
+      this.make(colours, "Latency, sample to fix, ms", (v) => `${v.toFixed(1)} ms`, [
+        line("latency", colours.track),
+        line("deadline", colours.quiet, [4, 4]),
+      ], (store, ue) => this.latency(store, ue)),
+      this.make(colours, "Age of information, ms", (v) => `${v.toFixed(0)} ms`, [
+        line("just before a fix", colours.track),
+        line("just after", colours.third, [2, 3]),
+      ], (store, ue) => this.age(store, ue)),
+      this.make(colours, "Load of each link, %", (v) => `${v.toFixed(1)} %`, links,
+        (store) => this.ofLinks(store, (value) => value.load * 100), [0, 100]),
+      this.make(colours, "Queue of each link, kB", (v) => `${v.toFixed(1)} kB`, links,
+        (store) => this.ofLinks(store, (value) => value.queue / 1000)),
+    ];
+  }
+
+  make(colours, title, words, lines, read, yRange = null) {
+    const figure = document.createElement("figure");
+    figure.className = "plot";
+    figure.style.margin = "0";
+    const heading = document.createElement("h3");
+    heading.textContent = title;
+    figure.append(heading);
+    this.host.append(figure);
+    const axis = { stroke: colours.quiet, grid: { stroke: colours.rule, width: 1 }, ticks: { stroke: colours.rule, width: 1 } };
+    const font = "12px system-ui, sans-serif";
+    const plot = new uPlot({
+      width: figure.clientWidth || 400,
+      height: 190,
+      legend: {
+        live: true,
+        markers: { width: 2, dash: (_, n) => ofDash(lines[n - 1]?.dash ?? []), fill: () => null },
+      },
+      cursor: { drag: { x: false, y: false }, points: { size: 6 } },
+      scales: {
+        x: { time: false, range: () => this.range() },
+        y: { range: (_, low, high) => yRange ?? [0, high > 0 ? high * 1.08 : 1] },
+      },
+      axes: [
+        { ...axis, font, size: 34, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
+        { ...axis, font, size: 46 },
+      ],
+      series: [
+        { label: "t", value: (_, v) => (v === null ? "–" : `${v.toFixed(1)} s`) },
+        ...lines.map(({ label, colour, dash }) => ({
+          label,
+          stroke: colour,
+          dash: dash.length ? dash : undefined,
+          width: 2,
+          spanGaps: false,
+          points: { show: false },
+          value: (_, v) => (v === null || v === undefined ? "–" : words(v)),
+        })),
+      ],
+      hooks: { draw: [(u) => this.marks(u, colours)] },
+    }, [[0], ...lines.map(() => [null])], figure);
+    plot.over.addEventListener("click", () => {
+      if (plot.cursor.left >= 0) this.seek(plot.posToVal(plot.cursor.left, "x"));
+    });
+    return { plot, figure, read };
+  }
+
+  /** The time shown, and where something failed. */
+  marks(u, colours) {
+    const { ctx: pen, bbox } = u;
+    const bar = (t, colour, dash) => {
+      const x = u.valToPos(t, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) return;
+      pen.save();
+      pen.strokeStyle = colour;
+      pen.lineWidth = Math.max(1, devicePixelRatio);
+      pen.setLineDash(dash);
+      pen.beginPath();
+      pen.moveTo(x, bbox.top);
+      pen.lineTo(x, bbox.top + bbox.height);
+      pen.stroke();
+      pen.restore();
+    };
+    for (const { t_s: t } of this.faults) bar(t, colours.quiet, [3, 5]);
+    if (this.hasAll) bar(this.t, colours.text, []);
+  }
+
+  /** Values of a key in the range shown, thinned. */
+  part(store, key) {
+    const values = store.of(key);
+    const [start, stop] = this.range();
+    const [first, last] = [Math.max(store.count(key, start) - 1, 0), store.count(key, this.hasAll ? stop : this.t)];
+    const step = Math.max(1, Math.ceil((last - first) / MOST_POINTS));
+    const part = [];
+    for (let i = first; i < last; i += step) part.push(values[i]);
+    return part;
+  }
+
+  errors(store, ue) {
+    const [fixes, tracks] = [this.part(store, `fix/${ue}`), this.part(store, `track/${ue}`)];
+    if (!fixes.length || !tracks.length) {
+      const part = tracks.length ? tracks : fixes;
+      const errors = part.map(({ e }) => e);
+      const none = part.map(() => null);
+      return [part.map(({ t }) => t), tracks.length ? none : errors, tracks.length ? errors : none, none];
+    }
+    const bySample = new Map(fixes.map((fix) => [fix.s, fix.e]));
+    return [
+      tracks.map(({ t }) => t),
+      tracks.map(({ s }) => bySample.get(s) ?? null),
+      tracks.map(({ e }) => e),
+      tracks.map(({ c }) => radius90(c)),
+    ];
+  }
+
+  latency(store, ue) {
+    const fixes = this.part(store, `fix/${ue}`);
+    const deadline = this.setting.deadline_s * 1000;
+    return [fixes.map(({ t }) => t), fixes.map(({ t, s }) => (t - s) * 1000), fixes.map(() => deadline)];
+  }
+
+  /** Age grows with time and falls when a fix comes: both ends of each fall. */
+  age(store, ue) {
+    const fixes = this.part(store, `fix/${ue}`);
+    return [
+      fixes.map(({ t }) => t),
+      fixes.map(({ age }) => (age === null ? null : age * 1000)),
+      fixes.map(({ t, s }) => (t - s) * 1000),
+    ];
+  }
+
+  ofLinks(store, read) {
+    const parts = this.setting.links.map(({ name }) => this.part(store, `link/${name}`));
+    if (parts.every((part) => part.length === 0)) return [[], ...parts];
+    const tables = parts.map((part) => [part.map(({ t }) => t), part.map(read)]);
+    return uPlot.join(tables);
+  }
+
+  update(store, ue, t, faults) {
+    [this.t, this.faults] = [t, faults];
+    for (const { plot, read } of this.plots) {
+      const table = read(store, ue);
+      plot.setData(table[0].length ? table : [[0], ...plot.series.slice(1).map(() => [null])]);
+    }
+  }
+
+  /** Only the time has changed. */
+  move(t, faults) {
+    [this.t, this.faults] = [t, faults];
+    for (const { plot } of this.plots) plot.redraw(false);
+  }
+
+  resize() {
+    for (const { plot, figure } of this.plots) {
+      const width = figure.clientWidth;
+      if (width && width !== plot.width) plot.setSize({ width, height: 190 });
+    }
+  }
+}

@@ -1,0 +1,42 @@
+// What is known of the run: for each key its values in the order of time.
+
+const MOST = 40000;
+
+export class Store {
+  constructor() {
+    this.series = new Map();
+  }
+
+  load(series) {
+    this.series = new Map(Object.entries(series));
+  }
+
+  add(key, value) {
+    let values = this.series.get(key);
+    if (!values) this.series.set(key, (values = []));
+    values.push(value);
+    if (values.length > MOST) values.splice(0, MOST / 4);
+  }
+
+  of(key) {
+    return this.series.get(key) ?? [];
+  }
+
+  /** Number of values of a key up to and including a time. */
+  count(key, t) {
+    const values = this.of(key);
+    let low = 0;
+    let high = values.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (values[middle].t <= t) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The value that holds at a time, or null. */
+  at(key, t) {
+    return this.of(key)[this.count(key, t) - 1] ?? null;
+  }
+}

@@ -1,0 +1,119 @@
+// The base stations and links in words, with what can be done to them.
+
+import { ofLink } from "./look.js";
+import { bytes, percent, rate } from "./words.js";
+
+const RATES = [10e6, 1e6, 500e3, 200e3, 100e3, 50e3];
+const CUT = "cut";
+const NORMAL = "normal";
+
+const make = (name, attributes = {}, ...children) => {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+};
+
+export class Table {
+  /** `ask(command)` sends one command; null where a run takes none. */
+  constructor(table, setting, ask) {
+    this.rows = new Map();
+    this.ask = ask;
+    const heads = ["Link", "State", "Load", "Capacity", "Queue", "Sent", "Delivered", "Dropped"];
+    const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
+    if (ask) {
+      head.append(make("th", { class: "act", scope: "col" }, "Base station"));
+      head.append(make("th", { class: "act", scope: "col" }, "Throttle"));
+    }
+    const body = make("tbody");
+    for (const link of setting.links) body.append(this.row(link));
+    table.replaceChildren(make("thead", {}, head), body);
+  }
+
+  row(link) {
+    const swatch = make("i", { class: "swatch" });
+    const cells = Object.fromEntries(
+      ["state", "load", "capacity", "queue", "sent", "delivered", "dropped"].map((name) => [
+        name,
+        make("td", { "data-name": name }),
+      ]),
+    );
+    const fill = make("i");
+    const meter = make("span", { class: "meter", "aria-hidden": "true" }, fill);
+    const loadText = make("span");
+    cells.load.append(meter, loadText);
+    const row = make("tr", {}, make("th", { scope: "row" }, swatch, link.name), ...Object.values(cells));
+    const parts = { row, cells, swatch, fill, meter, loadText, link };
+    if (this.ask) {
+      parts.button = make("button", { type: "button" }, "");
+      parts.button.addEventListener("click", () =>
+        this.ask({ do: parts.down ? "bs_up" : "bs_down", target: link.bs }));
+      parts.choice = make("select", { "aria-label": `Capacity of link ${link.name}` });
+      parts.choice.append(make("option", { value: NORMAL }, "as in the scenario"));
+      for (const bps of RATES) parts.choice.append(make("option", { value: String(bps) }, rate(bps)));
+      parts.choice.append(make("option", { value: CUT }, "cut"));
+      parts.choice.addEventListener("change", () => this.throttle(parts));
+      row.append(make("td", { class: "act" }, ...(link.bs ? [parts.button] : [])));
+      row.append(make("td", { class: "act" }, parts.choice));
+    }
+    this.rows.set(link.name, parts);
+    return row;
+  }
+
+  async throttle({ choice, link, cut }) {
+    if (choice.value === CUT) await this.ask({ do: "link_down", target: link.name });
+    else {
+      if (cut) await this.ask({ do: "link_up", target: link.name });
+      await this.ask({ do: "throttle", target: link.name, to: choice.value === NORMAL ? null : Number(choice.value) });
+    }
+  }
+
+  paint(colours) {
+    [...this.rows.values()].forEach(({ swatch }, n) => {
+      const { colour, dash } = ofLink(n, colours);
+      swatch.style.borderTopColor = colour;
+      swatch.style.borderTopStyle = dash.length === 0 ? "solid" : dash[0] < 4 ? "dotted" : "dashed";
+    });
+  }
+
+  update(states) {
+    for (const { name, value, down } of states) {
+      const parts = this.rows.get(name);
+      const { cells } = parts;
+      const cut = value ? !value.up : false;
+      parts.down = down;
+      parts.cut = cut;
+      parts.row.classList.toggle("out", down || cut);
+      write(cells.state, down ? "BS down" : cut ? "link cut" : "up");
+      if (parts.button) {
+        write(parts.button, `${down ? "Bring" : "Take"} ${parts.link.bs} ${down ? "up" : "down"}`);
+      }
+      if (parts.choice && document.activeElement !== parts.choice) {
+        const isNormal = value === null || value.capacity === parts.link.capacity;
+        const wanted = cut ? CUT : isNormal ? NORMAL : String(value.capacity);
+        parts.choice.value = [...parts.choice.options].some((option) => option.value === wanted) ? wanted : NORMAL;
+      }
+      if (!value) continue;
+      parts.fill.style.width = `${(value.load * 100).toFixed(1)}%`;
+      parts.meter.classList.toggle("high", value.load > 0.8);
+      write(parts.loadText, percent(value.load));
+      write(cells.capacity, rate(value.capacity));
+      write(cells.queue, bytes(value.queue));
+      write(cells.sent, String(value.sent));
+      write(cells.delivered, String(value.delivered));
+      write(cells.dropped, String(value.dropped));
+    }
+  }
+
+  /** No more commands are taken. */
+  close() {
+    for (const { button, choice } of this.rows.values()) {
+      if (button) button.disabled = true;
+      if (choice) choice.disabled = true;
+    }
+  }
+}
+
+const write = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
