@@ -14,7 +14,9 @@ from sim.cli.reference import reference
 from sim.cli.replay import replay
 from sim.cli.report import report
 from sim.cli.run import run
+from sim.cli.sweep import sweep
 from sim.cli.trace import trace
+from sim.cli.train import train
 from sim.cli.validate import validate
 from sim.cli.view import view
 
@@ -49,7 +51,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, replay, report, view, validate, reference, trace, evaluate, doctor):
+for command in (run, replay, report, sweep, view, validate, reference, trace, train, evaluate, doctor):
     app.command()(command)
 
 
