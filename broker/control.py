@@ -67,6 +67,7 @@ class Controller:
     """
 
     def __init__(self, context: Context, endpoint: str, keys: Keys | None = None) -> None:
+        self.context = context
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a part that was restarted takes its name over
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)

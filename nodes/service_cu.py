@@ -155,7 +155,10 @@ class CentralUnitService:
         refused = dict(self.refusals.by_cause)
         for cause, count in self._subscriber.refusals.by_cause.items():
             refused[cause] = refused.get(cause, 0) + count
-        return plain_from_cu_counts(self.unit.counts) | {"turned_away": refused, "losses": self._subscriber.losses}
+        return plain_from_cu_counts(self.unit.counts) | {
+            "turned_away": refused,
+            "losses": self._subscriber.losses,
+        }
 
     # Both.
 

@@ -33,7 +33,7 @@ from sim.scenario import Scenario
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
-END_TIMEOUT_S = 1.0
+END_TIMEOUT_S = 0.7
 """So long a part may take to end by itself before it is killed."""
 BROKER, CU = "broker", "cu"
 
@@ -121,6 +121,7 @@ class Parts:
         self.clock = clock
         self._model_spec = spec_of(model, scenario.model.name)
         self._stack = ExitStack()
+        self._stopped = False
         alone = host == "127.0.0.1" and port is None and scenario.transport != "tcp"
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
         self.endpoints = Endpoints.on("ipc" if alone else "tcp", folder, host, port)
@@ -157,12 +158,19 @@ class Parts:
             self._stack.enter_context(Authenticator(context, client_keys(self._keys_folder)))
         self.control = Controller(context, self.endpoints.control, keys)
         self._stack.callback(self.control.close)
+        self.own_keys = keys
         self.air = AirSocket(context, self.endpoints.air, keys, bounded=self.clock is not None)
         self._stack.callback(self.air.close)
         self.endpoints = Endpoints(
             self.control.endpoint, self.air.endpoint, self.endpoints.upstream, self.endpoints.downstream
         )
         self._stack.callback(self._end_all)
+
+    def stop(self) -> None:
+        """Ask all parts to end, without waiting for it."""
+        self._stopped = True
+        for peer in self.peers.values():
+            self.control.send(peer.name, "stop")
 
     def close(self) -> None:
         """End all processes and close all sockets; may be called twice."""
@@ -315,8 +323,8 @@ class Parts:
     def _end_all(self) -> None:
         """Ask all to stop; those that do not within a second are killed, stopped ones too."""
         processes = [peer.process for peer in self.peers.values() if peer.process is not None]
-        for peer in self.peers.values():
-            self.control.send(peer.name, "stop")
+        if not self._stopped:
+            self.stop()
         until = monotonic() + END_TIMEOUT_S
         for process in processes:
             try:
@@ -357,7 +365,11 @@ class AirSocket:
 
     def publish(self, air: Air) -> None:
         """Let a BS hear something."""
-        self._socket.send_multipart(encode_air(air))
+        self.publish_parts(encode_air(air))
+
+    def publish_parts(self, parts: Sequence[bytes]) -> None:
+        """Let a BS hear anything."""
+        self._socket.send_multipart(parts)
 
     def tidy(self) -> None:
         """Take what came back on the socket: who subscribed."""

@@ -228,6 +228,10 @@ class RealtimeWorld(World):
 
     # The clock.
 
+    def at(self, t_ns: int, moment: Moment, action: Callable[[], None]) -> None:
+        """Have something done at a time of the run."""
+        self._agenda.call(t_ns, moment, action)
+
     def run(self, progress: Callable[[int], None] | None = None) -> None:
         """Let the scenario happen at its pace, and wait for what is still on its way then."""
         epoch_ns = time.time_ns() + round(LEAD_S * 1e9)
@@ -696,8 +700,9 @@ def run_realtime(
             complete, cut_short = not world.errors, False
         finally:
             world.finish(cut_short=cut_short)
-            parts.close()
+            parts.stop()
             recorder.close()
+            parts.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s) | world.lag_summary())
         if world.errors:

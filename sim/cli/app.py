@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from sim.cli.chaos import chaos
 from sim.cli.doctor import doctor
 from sim.cli.evaluate import evaluate
 from sim.cli.reference import reference
@@ -51,7 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, replay, report, sweep, view, validate, reference, trace, train, evaluate, doctor):
+for command in (run, chaos, replay, report, sweep, view, validate, reference, trace, train, evaluate, doctor):
     app.command()(command)
 
 

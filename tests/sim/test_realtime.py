@@ -100,7 +100,7 @@ def test_a_run_that_lags_leaves_snapshots_out_if_told() -> None:
 
 
 def at(world: RealtimeWorld, t_s: float, action: Callable[[], None]) -> None:
-    world._agenda.call(ns_from_s(t_s), Moment.FAULT, action)
+    world.at(ns_from_s(t_s), Moment.FAULT, action)
 
 
 def test_parts_that_die_or_hang_are_noticed_and_used_again() -> None:
