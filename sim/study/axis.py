@@ -68,7 +68,7 @@ class Range:
             number = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
         else:
             number = self.low + share * (self.high - self.low)
-        number = float(f"{number:.6g}")
+        number = float(f"{number:.3g}")
         if self.whole:
             number = round(number)
         plain: Any = int(number) if self.whole else number
