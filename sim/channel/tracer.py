@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.path_table import PathTable, concatenate
 from sim.channel.errors import ChannelError
+from sim.channel.found import Found, by_link, cut, energy, united
 from sim.channel.llvm import INSTALL_HINT, point_the_tracer_at_llvm
 from sim.channel.unfold import unfold
 from sim.channel.world import SolverSettings, World, is_scene_file
@@ -99,14 +100,32 @@ class Tracer:
 
     def _trace_batch(self, position_m: Array) -> PathTable:
         try:
-            return self._keep_strongest(self.solve(position_m), position_m)
+            found = [self._found(size, position_m) for size in self.world.solver.candidate_tables]
         except PathBufferFullError:
             if len(position_m) == 1:
                 raise
-        half = len(position_m) // 2
-        return concatenate([self._trace_batch(position_m[:half]), self._trace_batch(position_m[half:])])
+            half = len(position_m) // 2
+            return concatenate([self._trace_batch(position_m[:half]), self._trace_batch(position_m[half:])])
+        return self._table(position_m, by_link(united(found)))
 
-    def solve(self, position_m: Array) -> Any:
+    def _found(self, candidate_table: int, position_m: Array) -> Found:
+        paths = self.solve(position_m, candidate_table)
+        shape = (len(position_m), len(self.world.bs_ids))
+        delay = paths.tau.numpy().astype(np.float64)
+        if delay.ndim != 3 or delay.shape[-1] == 0:
+            return Found.nothing(self.world.solver.max_depth)
+        gain = (paths.a[0].numpy() + 1j * paths.a[1].numpy()).reshape(*shape, -1)
+        ue, bs, index = np.nonzero(delay >= 0)
+        return Found(
+            ue=ue,
+            bs=bs,
+            delay_s=delay[ue, bs, index],
+            gain=gain[ue, bs, index].astype(np.complex64),
+            vertices_m=paths.vertices.numpy()[:, ue, bs, index].astype(np.float64),
+            kinds=paths.interactions.numpy()[:, ue, bs, index],
+        )
+
+    def solve(self, position_m: Array, candidate_table: int) -> Any:
         """Sionna's own ``Paths`` of UE positions ``[P, 3]``, m, in one call of its solver.
 
         Raises:
@@ -114,7 +133,7 @@ class Tracer:
         """
         settings = self.world.solver
         self._place_receivers(position_m)
-        with candidate_table(settings.candidate_table):
+        with table_of_candidates(candidate_table):
             paths = self._solver(
                 self._scene,
                 max_depth=settings.max_depth,
@@ -145,55 +164,29 @@ class Tracer:
             self._scene.add(receiver)
             self._receivers.append(receiver)
 
-    def _keep_strongest(self, paths: Any, position_m: Array) -> PathTable:
+    def _table(self, position_m: Array, found: Found) -> PathTable:
+        """A table of the strongest paths, from all paths sorted by link."""
         settings = self.world.solver
         shape = (len(position_m), len(self.world.bs_ids))
-        delay = paths.tau.numpy().astype(np.float64)
-        if delay.ndim != 3 or delay.shape[-1] == 0:  # no path at all
-            return self._table(position_m, np.zeros(shape, np.int32), np.zeros(shape), {})
-        gain = (paths.a[0].numpy() + 1j * paths.a[1].numpy()).reshape(*shape, -1)
-        power = np.where(delay >= 0, np.abs(gain) ** 2, 0.0)
-        order = np.argsort(-power, axis=-1, kind="stable")[..., : settings.kept_paths]
-        sorted_power = np.take_along_axis(power, order, axis=-1)
-        floor = sorted_power[..., :1] * 10 ** (-settings.floor_db / 10)
-        keep = (sorted_power > 0) & (sorted_power >= floor)
-        total = power.sum(axis=-1)
-        kept = np.where(keep, sorted_power, 0.0).sum(axis=-1)
-        dropped = np.where(total > 0, 1 - kept / np.where(total > 0, total, 1.0), 0.0)
-        ue, bs, rank = np.nonzero(keep)
-        index = order[ue, bs, rank]
-        vertices = paths.vertices.numpy()[:, ue, bs, index].astype(
-            np.float64
-        )  # [depth, R, 3], from the BS on
-        kinds = paths.interactions.numpy()[:, ue, bs, index]  # [depth, R]
-        columns = {
-            "gain": gain[ue, bs, index].astype(np.complex64),
-            "delay_s": delay[ue, bs, index],
-            "line_of_sight": (kinds != 0).sum(axis=0) == 0,
-            **unfold(np.asarray(self.world.bs_position_m)[bs], position_m[ue], vertices, kinds),
-        }
-        return self._table(position_m, keep.sum(axis=-1).astype(np.int32), dropped, columns)
-
-    def _table(self, position_m: Array, count: Array, dropped: Array, columns: dict[str, Array]) -> PathTable:
+        kept = cut(found, settings.kept_paths, settings.floor_db)
+        total = energy(found, shape)
+        dropped = 1 - energy(kept, shape) / np.where(total > 0, total, np.inf) - (total == 0)
+        bs_position_m = np.asarray(self.world.bs_position_m)
+        count = np.zeros(shape, np.int32)
+        np.add.at(count, (kept.ue, kept.bs), 1)
         ends = np.cumsum(count.reshape(-1), dtype=np.int64)
-        empty: dict[str, Array] = {
-            "gain": np.zeros(0, np.complex64),
-            "delay_s": np.zeros(0),
-            "line_of_sight": np.zeros(0, bool),
-            "ue_direction": np.zeros((0, 3)),
-            "bs_direction": np.zeros((0, 3)),
-            "mirror": np.zeros((0, 3, 3)),
-            "image_distance_m": np.zeros(0),
-        }
         return PathTable(
             world_key=self.world.key(),
             bs_ids=self.world.bs_ids,
             position_m=np.asarray(position_m, dtype=np.float64),
-            first=(ends - count.reshape(-1)).reshape(count.shape),
+            first=(ends - count.reshape(-1)).reshape(shape),
             count=count,
+            gain=kept.gain,
+            delay_s=kept.delay_s,
+            line_of_sight=(kept.kinds != 0).sum(axis=0) == 0,
             dropped_energy=dropped.astype(np.float32),
             attributes={"scene": self.world.scene, "carrier_hz": self.world.carrier_hz},
-            **(empty | columns),
+            **unfold(bs_position_m[kept.bs], position_m[kept.ue], kept.vertices_m, kept.kinds),
         )
 
     def height_map(self, x_m: Array, y_m: Array) -> Array:
@@ -232,7 +225,7 @@ class _CandidateCounter:
 
 
 @contextmanager
-def candidate_table(size: int) -> Iterator[None]:
+def table_of_candidates(size: int) -> Iterator[None]:
     """Sionna's hash table of candidate chains has this many entries per base station meanwhile."""
     from sionna.rt.path_solvers.sb_candidate_generator import SBCandidateGenerator
 

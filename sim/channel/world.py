@@ -26,9 +26,10 @@ class SolverSettings:
             up, the positions of the call are halved; a single position that fills it is an error.
         diffraction: First-order diffraction, also in the lit region.
         batch: UE positions per call of the solver.
-        candidate_table: Entries per base station of the hash table in which the solver remembers the chains
-            that it has seen. Two chains on one entry are one path lost, and which one depends on the batch:
-            Sionna's own million entries are too few, a thousand per candidate are enough.
+        candidate_tables: Entries per base station of the hash table in which the solver remembers the chains
+            that it has seen. Where two chains fall on one entry one of them is lost, and which one depends on
+            the batch. So paths are searched for once with each size, and what any search finds counts: a path
+            would have to be lost twice.
         kept_paths: Most paths kept of a link, strongest first.
         floor_db: Paths this far below the strongest of the link are dropped.
         seed: Seed of the solver.
@@ -38,14 +39,14 @@ class SolverSettings:
     rays_per_source: int = 20_000
     path_capacity: int = 200_000
     diffraction: bool = True
-    batch: int = 20
-    candidate_table: int = 2**24
+    batch: int = 50
+    candidate_tables: tuple[int, ...] = (2**23, 2**23 - 15)
     kept_paths: int = 24
     floor_db: float = 40.0
     seed: int = 42
 
 
-NOT_IN_THE_KEY = ("batch", "path_capacity", "candidate_table")
+NOT_IN_THE_KEY = ("batch", "path_capacity", "candidate_tables")
 """Settings on which paths do not depend, where they are large enough."""
 
 
