@@ -153,7 +153,7 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         "covariance_scale": _covariance_scale(trainer),
         "samples_trained": trainer.done,
         "training_seconds": round(trainer.seconds),
-        "parameters": sum(p.numel() for p in trainer.networks.parameters()),
+        "parameters": trainer.num_parameters,
         **about,
         "files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())

@@ -28,7 +28,7 @@ class Sampler:
         seed: Seed of the generator.
         device: Where samples are made.
         noise_pool: Normal draws kept (None: 2^24), since making them costs as much as all the rest. Each draw
-            of CSI takes a random stretch of the pool, which is made anew when every number has been used eight
+            of CSI takes a random stretch of the pool; it is made anew when every number has been used eight
             times on average. 0, or CSI that needs more than half of the pool: all noise is fresh.
     """
 

@@ -72,7 +72,7 @@ class Trainer:
         validation: PathTable,
         checkpoint: Path,
         device: str = "cpu",
-        report: Callable[[str], None] = print,
+        report: Callable[[str], object] = print,
     ) -> None:
         self.config, self.site, self.device, self.report = config, site, device, report
         self.checkpoint = checkpoint
@@ -122,6 +122,11 @@ class Trainer:
             assert self.config.local is not None
             return self.config.local
         return self.config.joint
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are trained in stage II, in all encoders and at the central unit."""
+        return sum(parameter.numel() for parameter in self.networks.parameters())
 
     @property
     def ended(self) -> bool:
@@ -341,13 +346,14 @@ class Trainer:
         schedule = self._schedule()
         spent_s = max(time.monotonic() - began_s, 1e-9)
         speed = (self.done - began_at) / spent_s
+        remaining = max(schedule.samples - self.done, 0)
         making = (self.samples.seconds_making - began_making_s) / spent_s
         figures = self.validate()
         self.history.append(
             {"stage": self.stage, "samples": self.done, "seconds": round(self.seconds, 1), **figures}
         )
         shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        left = f"{max(schedule.samples - self.done, 0) / speed:.0f} s to go" if speed else "just begun"
+        left = f"{remaining / speed:.0f} s to go" if speed else "just begun" if remaining else "done"
         skipped = f", {self.skipped} steps skipped" if self.skipped else ""
         self.report(
             f"{self.config.name} {self.stage}: {self.done} of {schedule.samples} samples, {speed:.0f}/s "

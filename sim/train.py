@@ -1,0 +1,215 @@
+"""What `python -m sim train` does: train a network on traced points, and export it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.channel.benchmark import CHUNK, POOLS, num_chunks
+from sim.channel.errors import ChannelError
+from sim.channel.pool import chunk_path, munich_heights, read_pool, trace_pool
+from sim.channel.traces import traces_cache
+from sim.channel.world import radio_of, world_of
+from sim.deployment import MUNICH6
+from sim.errors import UserError
+
+if TYPE_CHECKING:
+    from models.config import TrainingConfig
+    from models.path_table import PathTable
+    from models.training import Trainer
+
+Report = Callable[[str], object]
+
+NEEDED = ("torch", "onnx")
+EVERY_S = 60.0
+"""Time between two lines of progress; the state is kept as often."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How a training is run, whatever it trains.
+
+    Attributes:
+        resume: Go on from the state that an earlier run left.
+        minutes: When to stop at the latest; None: when the schedule ends.
+        threads: Of torch; None: as many as it likes.
+        chunks: Chunks of a thousand traced points to train on; None: as the configuration says.
+        out: Folder for the model; None: among the shipped ones. The state is kept beside it, or in the cache.
+    """
+
+    resume: bool = False
+    minutes: float | None = None
+    threads: int | None = None
+    chunks: int | None = None
+    out: Path | None = None
+
+
+def train(config_file: Path, options: TrainOptions, report: Report = print) -> Path | None:
+    """Train what a configuration describes, on the ``munich6`` benchmark, and export it.
+
+    Args:
+        config_file: A training configuration (YAML).
+        options: How to run it.
+        report: Gets lines of progress.
+
+    Returns:
+        The folder of the exported model; None if the time was up in stage I, when there is nothing to export.
+
+    Raises:
+        UserError: The training stack is missing, or so are traced points that cannot be traced here.
+        ConfigError: The configuration or the state is wrong.
+    """
+    from models.config import read_config
+
+    config = read_config(config_file)
+    require_training_stack()
+    folder, state = places(config, options)
+    points = read_points(config, options.chunks, report)
+    set_aside(state, options, report)
+    trainer = make_trainer(config, points, state, options, report)
+    try:
+        trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
+    except KeyboardInterrupt:
+        report(f"stopped; the state is in {state}: --resume goes on from there")
+        raise
+    if not trainer.ended:
+        report(f"out of time; the state is in {state}: --resume goes on from there")
+    if trainer.stage == "local":
+        return None
+    return export_model(trainer, folder, report)
+
+
+def require_training_stack() -> None:
+    """Raise a UserError that says what to install, if training cannot be imported."""
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f"training needs {' and '.join(missing)}: pip install '.[train]'")
+
+
+def places(config: TrainingConfig, options: TrainOptions) -> tuple[Path, Path]:
+    """Where the model goes, and where the state of its training is kept.
+
+    Raises:
+        UserError: The folder holds what is no model: it would be lost.
+    """
+    from models.runtime import WEIGHTS
+
+    if options.out is None:
+        return WEIGHTS / config.name, traces_cache().parent / "training" / f"{config.name}.pt"
+    out = options.out
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in out.iterdir() if not is_of_model(path)] if out.exists() else []
+    except OSError as error:
+        raise UserError(f"{out}: cannot be used ({error.strerror})") from error
+    if foreign:
+        raise UserError(f"{out}: would be replaced, but holds more than a model: {foreign[0]}")
+    return out, out.with_name(out.name + ".state.pt")
+
+
+def is_of_model(path: Path) -> bool:
+    """Whether a file is one of those that an exported model consists of."""
+    return path.name in ("model.json", "estimator.npz") or path.suffix == ".onnx"
+
+
+def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
+    """Make room for a new state: hours of work are renamed, not overwritten."""
+    if options.resume and not state.is_file():
+        report(f"there is no {state} to resume: starting anew")
+    elif state.is_file() and not options.resume:
+        before = state.with_suffix(".before.pt")
+        state.replace(before)
+        report(f"starting anew; the state of an earlier training is now {before}")
+
+
+def read_points(config: TrainingConfig, chunks: int | None, report: Report) -> tuple[PathTable, PathTable]:
+    """Path tables of the points to train and to validate on, traced now where that was not done before.
+
+    Raises:
+        ChannelError: They cannot be had; the message says how many are there.
+    """
+    from models.path_table import PathTableError
+
+    tables = []
+    for name, points, given in (
+        ("train", config.points, chunks),
+        ("validation", config.validation_points, None),
+    ):
+        paths = traced(name, points if given is None else given * CHUNK, report)
+        try:
+            table = read_pool(paths)
+        except PathTableError as error:
+            raise ChannelError(f"{error}; delete it and trace again") from error
+        tables.append(table if given is not None else table.select(np.arange(min(points, len(table)))))
+    training, validation = tables
+    report(f"{len(training)} points to train on, {len(validation)} to validate on")
+    return training, validation
+
+
+def traced(name: str, points: int, report: Report) -> list[Path]:
+    """The files with the first points of a pool."""
+    pool, world, cache = POOLS[name], world_of(MUNICH6), traces_cache()
+    wanted = -(-points // CHUNK)
+    if wanted > num_chunks(pool):
+        raise ChannelError(f"the pool '{name}' has {pool.points} points, not {points}")
+    there = 0
+    while there < wanted and chunk_path(cache, world, pool, there).is_file():
+        there += 1
+    if there == wanted:
+        return [chunk_path(cache, world, pool, chunk) for chunk in range(wanted)]
+    try:
+        return trace_pool(world, pool, cache, munich_heights(), wanted, report)
+    except ChannelError as error:
+        done = f"{there * CHUNK} of {wanted * CHUNK} points of the pool '{name}' are traced"
+        fewer = f" (or train on those: --chunks {there})" if there and name == "train" else ""
+        raise ChannelError(f"{done}, and {error}{fewer}") from error
+
+
+def make_trainer(
+    config: TrainingConfig,
+    points: tuple[PathTable, PathTable],
+    state: Path,
+    options: TrainOptions,
+    report: Report,
+) -> Trainer:
+    """A trainer on the best device there is."""
+    import torch
+
+    from models.training import Site, Trainer
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    site = Site(
+        MUNICH6.bs_ids,
+        [site.position_in_world_m for site in MUNICH6.sites],
+        MUNICH6.boresight_in_world_m,
+        radio_of(MUNICH6),
+    )
+    trainer = Trainer(config, site, *points, state, device, report)
+    threads = torch.get_num_threads()
+    where = "the GPU" if device == "cuda" else "1 thread" if threads == 1 else f"{threads} threads"
+    report(f"{config.name}: {trainer.num_parameters} parameters, on {where}, from sample {trainer.done}")
+    return trainer
+
+
+def export_model(trainer: Trainer, folder: Path, report: Report) -> Path:
+    """Export what a trainer has, with what it reached on the validation points."""
+    from models.export import export
+
+    about: dict[str, Any] = {
+        "about": trainer.config.about.strip(),
+        "validation": trainer.history[-1] if trainer.history else {},
+        "world": world_of(MUNICH6).key(),
+        "points": len(trainer.samples),
+        "config": asdict(trainer.config),
+    }
+    export(trainer, folder, about)
+    report(f"exported to {folder}")
+    return folder
