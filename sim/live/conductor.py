@@ -97,6 +97,7 @@ class Conductor:
         self._now_ns = before_ns
         self._feed.expire(before_ns)
         if self._links is not None:
+            self._links.glance(before_ns)
             self._links.look(before_ns)
         self._tell(now_and_then=True)
 

@@ -13,6 +13,7 @@ from sim.scenario import Scenario
 WATCHED_UES = 32
 """More are not drawn; they count in the totals."""
 LINK_EVERY_NS = 100_000_000
+GLANCE_EVERY_NS = 5_000_000
 FAULTS_SHOWN = 50
 
 Sink = Callable[[str, Mapping[str, Any]], None]
@@ -163,14 +164,26 @@ class LinkFeed:
         self._next_ns = LINK_EVERY_NS
         self._last_ns = 0
         self._busy_ns: dict[str, float] = {}
+        self.glance_ns = 0
+        """When to glance at the queues next."""
+        self._queued: dict[str, int] = {}
 
     @property
     def due_ns(self) -> int:
         """When to look next."""
         return self._next_ns
 
+    def glance(self, t_ns: int) -> None:
+        """Take note of the queues, as far as the links have come; UEs beat in step, and so do queues."""
+        if t_ns < self.glance_ns:
+            return
+        self.glance_ns = t_ns + GLANCE_EVERY_NS
+        for name in self._fronthaul.segments:
+            queued = self._fronthaul.link(name).queued_bits
+            self._queued[name] = max(self._queued.get(name, 0), queued)
+
     def look(self, t_ns: int) -> None:
-        """Publish the state of each link, if it is time to.
+        """Publish the state of each link, if it is time to: its load and its longest queue since last time.
 
         Args:
             t_ns: everything before and at this time has happened.
@@ -190,7 +203,7 @@ class LinkFeed:
             value = {
                 "t": t_ns / NANOSECONDS_PER_SECOND,
                 "load": round(min(max(load, 0.0), 1.0), 4),
-                "queue": link.queued_bits // 8,
+                "queue": max(self._queued.pop(name, 0), link.queued_bits) // 8,
                 "up": link.is_up,
                 "capacity": link.capacity_bps,
                 "sent": counts.sent,

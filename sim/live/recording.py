@@ -87,16 +87,22 @@ def _drive_links(
         key=lambda event: event[:2],
     )
     for t_ns, together in groupby(events, key=lambda event: event[0]):
-        while links.due_ns < t_ns:
-            links.look(looked_ns := links.due_ns)
-            fronthaul.advance(looked_ns)
+        _pass(fronthaul, links, t_ns)
         for _, _, what in together:
             if isinstance(what, Packet):
                 fronthaul.offer(what, t_ns)
             else:
                 fronthaul.change(what.target, t_ns, **what.change)
-    while links.due_ns < end_ns:
-        links.look(links.due_ns)
+        links.glance(t_ns)
+    _pass(fronthaul, links, end_ns)
+
+
+def _pass(fronthaul: Fronthaul, links: LinkFeed, until_ns: int) -> None:
+    """Look at the links whenever it is time, up to but not at a time."""
+    while (next_ns := min(links.due_ns, links.glance_ns)) < until_ns:
+        fronthaul.advance(next_ns)
+        links.glance(next_ns)
+        links.look(next_ns)
 
 
 def _offers(folder: RunFolder) -> list[tuple[int, Packet]]:

@@ -91,6 +91,7 @@ class LiveServer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((HOST, self._port))
+            self._socket.listen()
         except OSError as error:
             self._socket.close()
             raise UserError(f"--port {self._port}: {error.strerror}") from error
@@ -146,7 +147,7 @@ def application(programme: Programme, closing: Event) -> Starlette:
             command = command_of(json.loads(await request.body()), programme.scenario)
         except CommandError as error:
             return PlainTextResponse(f"{error}\n", 422)
-        except ValueError:
+        except (ValueError, RecursionError):
             return PlainTextResponse("not JSON\n", 422)
         if programme.submit is None or not programme.submit(command):
             return PlainTextResponse("the run does not take commands\n", 409)

@@ -1,0 +1,81 @@
+"""A finished run, seen as the stream it was."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.live import Hub, recording_of
+from sim.live.control import Command
+from sim.run_folder import RunFolder
+from sim.scenario import load_scenario
+from tests.sim.kit import run_quietly, scenario_of
+from tests.sim.live.test_conductor import Commands
+
+BUSY: dict[str, Any] = {
+    "duration": "1 s",
+    "fronthaul": {
+        "default": {"capacity": "150 kbit/s", "latency": "1 ms", "queue": "4 kB"},
+        "shared": {"ring": {"capacity": "250 kbit/s", "latency": "1 ms", "members": ["bs1", "bs2"]}},
+    },
+    "faults": [
+        {"at": "0.2 s", "kind": "bs_down", "bs": "bs3", "for": "0.3 s"},
+        {"at": "0.4 s", "kind": "link_outage", "link": "bs2", "for": "0.2 s"},
+        {"at": "0.5 s", "kind": "loss_burst", "link": "bs4", "rate": "50 %", "for": "0.4 s"},
+    ],
+}
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    folder = RunFolder.open(path)
+    return recording_of(folder, load_scenario(folder.scenario_path))
+
+
+def test_it_is_what_a_viewer_saw(tmp_path: Path) -> None:
+    scenario, hub = scenario_of(BUSY), Hub()
+    conductor = Commands(scenario, hub, speed=math.inf)
+    conductor.script = {0.61: Command("throttle", "bs5", 60_000.0), 0.7: Command("bs_down", "bs6")}
+    run_quietly(scenario, tmp_path / "run", watch=conductor)
+    with hub.view() as view:
+        seen = view.history
+    found = recorded(tmp_path / "run")["series"]
+    for ue_key in ("truth/ue1", "fix/ue1", "track/ue1"):
+        assert found[ue_key] == seen[ue_key]
+    counts = [{**series["totals"][-1], "t": 0.0} for series in (found, seen)]
+    assert counts[0] == counts[1]
+    assert found["faults"][-1] == seen["faults"][-1]
+    for link in (*scenario.bs_ids, "ring"):
+        # Looked at somewhat other times: the counts at the end of the last look must agree.
+        at_s = {value["t"]: value for value in found[f"link/{link}"]}
+        last = found[f"link/{link}"][-1]
+        later = next(value for value in seen[f"link/{link}"] if value["t"] >= last["t"] - 1e-8)
+        assert last["capacity"] == later["capacity"]
+        assert last["up"] == later["up"]
+        assert last["sent"] <= later["sent"] <= last["sent"] + 1
+        assert len(at_s) == 9
+
+
+def test_links_do_again_what_they_did(tmp_path: Path) -> None:
+    summary = run_quietly(BUSY, tmp_path / "run").summary
+    series = recorded(tmp_path / "run")["series"]
+    for name, link in summary["links"].items():
+        last = series[f"link/{name}"][-1]
+        assert 0 <= link["sent"] - last["sent"] <= 3
+        assert 0 <= sum(link["dropped"].values()) - last["dropped"] <= 3
+    assert max(value["queue"] for value in series["link/ring"]) > 0
+
+
+@pytest.mark.parametrize("missing", ["summary", "end"])
+def test_a_run_that_broke_off_can_be_seen(tmp_path: Path, missing: str) -> None:
+    def stop(t_ns: int) -> None:
+        if t_ns > 300_000_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly(BUSY, tmp_path / "run", progress=stop)
+    if missing == "summary":
+        (tmp_path / "run" / "summary.json").write_text('{"complete": false, "closed": false}')
+    found = recorded(tmp_path / "run")
+    assert found["end_s"] == pytest.approx(0.3, abs=0.1)
+    assert len(found["series"]["truth/ue1"]) == 4
