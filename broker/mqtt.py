@@ -10,11 +10,15 @@ import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import aiomqtt
 
 PREFIX = "fronthaul"
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 30.0
 TAKE_S = 0.5
+MOST_TOPICS = 4096
 
 Taken = list[tuple[str, bytes]]
 """Topics without prefix and run, and what to publish there."""
@@ -46,6 +50,7 @@ class MqttBridge:
         self.connections = 0
         self.published = 0
         self._said = False
+        self._last: dict[str, bytes] = {}
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._thread.start()
 
@@ -89,10 +94,35 @@ class MqttBridge:
             self.connections += 1
             self._said = False
             await client.publish(status, b"online", qos=1, retain=True)
-            while not self._stop.is_set():
-                for topic, payload in await asyncio.to_thread(self._take, TAKE_S):
-                    await client.publish(f"{self._base}/{topic}", payload, qos=0, retain=True)
-                    self.published += 1
-            for topic, payload in self._take(0.0):
-                await client.publish(f"{self._base}/{topic}", payload, qos=0, retain=True)
+            for topic, payload in self._last.items():
+                await self._publish(client, topic, payload)
+            gone = asyncio.ensure_future(_until_gone(client))
+            try:
+                while not (self._stop.is_set() or gone.done()):
+                    await self._pass_on(client, TAKE_S)
+                if gone.done():
+                    await gone
+                await self._pass_on(client, 0.0)
+            finally:
+                gone.cancel()
             await client.publish(status, b"ended", qos=1, retain=True)
+
+    async def _pass_on(self, client: "aiomqtt.Client", wait_s: float) -> None:
+        """Publish what is new; a broker that comes back is told the last of each topic again."""
+        taken = await asyncio.to_thread(self._take, wait_s)
+        for topic, payload in taken:
+            self._last[topic] = payload
+        while len(self._last) > MOST_TOPICS:
+            del self._last[next(iter(self._last))]
+        for topic, payload in taken:
+            await self._publish(client, topic, payload)
+
+    async def _publish(self, client: "aiomqtt.Client", topic: str, payload: bytes) -> None:
+        await client.publish(f"{self._base}/{topic}", payload, qos=0, retain=True)
+        self.published += 1
+
+
+async def _until_gone(client: "aiomqtt.Client") -> None:
+    """Raises MqttError as soon as the broker is gone."""
+    async for _ in client.messages:
+        pass
