@@ -113,10 +113,10 @@ class Results:
     def curve(self, figure: str, axis: StudyAxis, rows: npt.NDArray[np.bool_] | None = None) -> Curve:
         """A figure against an axis: averaged per seed over all other axes, then over seeds."""
         values, at = self.figure(figure), self.at(axis)
-        use = np.asarray(np.isfinite(values) & (True if rows is None else rows))
+        use = np.isfinite(values) & (np.ones(len(values), np.bool_) if rows is None else rows)
         mean, half = np.full(len(axis.labels), np.nan), np.zeros(len(axis.labels))
         for position in range(len(axis.labels)):
-            here = use & (at == position)
+            here: npt.NDArray[np.bool_] = use & (at == position)
             per_seed = [values[here & (self.repeat == seed)].mean() for seed in np.unique(self.repeat[here])]
             if per_seed:
                 mean[position], half[position] = interval(per_seed)

@@ -64,7 +64,7 @@ def page(manifest: Mapping[str, Any], results: Results, path: Path) -> str:
     body = [
         f"<main><h1>{escape(study['name'])}</h1>",
         f"<p>{escape(study['description'])}</p>",
-        f"<p>{escape(head)}. Scenario {escape(study['scenario'])}, weights {escape(manifest['weights'])}.</p>",
+        f"<p>{escape(head)}. Weights {escape(manifest['weights'])}.</p>",
         "<p>Bands are 95 % confidence intervals over seeds.</p>",
         "<h2>In words</h2><ul class='words'>",
         *(f"<li>{escape(line)}</li>" for line in in_words(results)),

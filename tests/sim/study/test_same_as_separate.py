@@ -1,0 +1,127 @@
+"""Points of a study have the summaries of separate runs, to the last bit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.quantiser import pack
+from models.runtime import load_model
+from nodes import Tracker, TrackerParams
+from nodes.fuser import ROWS_AT_A_TIME
+from sim.api import channel_of, model_of, run
+from sim.scenario import Scenario
+from sim.study.embeddings import CacheWarning, embeddings_key, embeddings_of
+from sim.study.point import Bench
+from sim.study.stations import pack_many
+from sim.study.work import unlike
+
+SPIRAL = Path(__file__).resolve().parents[3] / "scenarios" / "spiral.yaml"
+SITUATIONS = {
+    "plain": [],
+    "few bits, slow and lossy": [
+        "model.bits=3",
+        "fronthaul.default.capacity=120 kbit/s",
+        "fronthaul.default.loss.rate=20 %",
+    ],
+    "late frames retrodict": [
+        "fronthaul.default.latency=60 ms",
+        "fronthaul.default.jitter={kind: exponential, mean: 20 ms}",
+        "cu.deadline=80 ms",
+        "cu.late=retrodict",
+    ],
+    "all six or none": ["cu.min_bs=6", "fronthaul.default.loss.rate=20 %", "tracker.acceleration=0.3 m/s2"],
+    "base stations die": ["faults=[{at: 0.4 s, kind: bs_down, bs: bs1, for: 0.3 s}]"],
+    "nothing arrives": ["fronthaul.default.latency=1 s"],
+    "messages of two sizes": ["model.per_bs={bs3: {bits: 4, dims: 100}}"],
+}
+
+
+def scenarios() -> list[Scenario]:
+    return [Scenario.load(SPIRAL, ["duration=1 s", *changes]) for changes in SITUATIONS.values()]
+
+
+def test_summaries_are_those_of_separate_runs() -> None:
+    together = scenarios()
+    model = model_of(together[0])
+    embeddings, _ = embeddings_of(together[0], model, channel_of)
+    again, was_there = embeddings_of(together[0], model, channel_of)
+    assert was_there
+    assert (again.latent["ue1"] == embeddings.latent["ue1"]).all()
+    bench = Bench(together[0], model, again)
+    summaries = bench.summaries(together)
+    for name, scenario, summary in zip(SITUATIONS, together, summaries, strict=True):
+        separate = run(scenario, model=model).summary
+        assert unlike(separate, summary) == [], name
+        assert unlike(separate, bench.at_once(scenario)) == [], name
+        assert separate["digest"] == summary["digest"]
+    # In another company, in another order: the same.
+    assert [unlike(a, b) for a, b in zip(bench.summaries(together[::-1])[::-1], summaries, strict=True)] == [
+        []
+    ] * len(together)
+
+
+def test_a_fusion_does_not_depend_on_its_batch() -> None:
+    model = load_model("ecc-q10")
+    random = np.random.default_rng(1)
+    num = 24 * ROWS_AT_A_TIME
+    latents = random.standard_normal((num, model.num_bs, model.dims)).astype(np.float32)
+    gain_db = random.uniform(-10, 40, (num, model.num_bs))
+    present = random.random((num, model.num_bs)) < 0.6
+    present[:, 0] |= ~present.any(axis=1)
+    whole = model.fuse(latents, gain_db, present)
+    for rows in (ROWS_AT_A_TIME, 2 * ROWS_AT_A_TIME, 8 * ROWS_AT_A_TIME):
+        order = random.permutation(num)
+        for first in range(0, num, rows):
+            some = order[first : first + rows]
+            position_m, covariance_m2 = model.fuse(latents[some], gain_db[some], present[some])
+            np.testing.assert_array_equal(position_m, whole[0][some])
+            np.testing.assert_array_equal(covariance_m2, whole[1][some])
+
+
+def test_a_track_does_not_depend_on_its_company() -> None:
+    random = np.random.default_rng(2)
+    alone, together = Tracker(TrackerParams()), Tracker(TrackerParams())
+    for step in range(20):
+        fixes = random.standard_normal((5, 3))
+        covariances = np.repeat(np.eye(3)[None], 5, axis=0) * random.uniform(0.5, 2)
+        t_ns = step * 100_000_000
+        alone.update(["ue"], [t_ns], fixes[:1], covariances[:1])
+        together.update([f"{number}/ue" for number in range(5)], [t_ns] * 5, fixes, covariances)
+    one, other = alone.track("ue"), together.track("0/ue")
+    assert one is not None
+    assert other is not None
+    np.testing.assert_array_equal(one.covariance, other.covariance)
+    np.testing.assert_array_equal(one.position_m, other.position_m)
+
+
+@pytest.mark.parametrize("bits", [1, 3, 8, 10, 16])
+def test_many_messages_are_packed_like_one(bits: int) -> None:
+    indices = np.random.default_rng(3).integers(0, 1 << bits, (5, 77)).astype(np.uint16)
+    assert pack_many(indices, bits) == [pack(row, bits) for row in indices]
+
+
+def test_a_damaged_cache_costs_time_and_one_line(cache: Path) -> None:
+    scenario = Scenario.load(SPIRAL, ["duration=0.2 s"])
+    model = model_of(scenario)
+    good, _ = embeddings_of(scenario, model, channel_of)
+    file = cache / "fronthaul-sim" / "embeddings" / f"{embeddings_key(scenario, model.digest)}.npz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    with pytest.warns(CacheWarning, match=r"cannot be used, computing again: "):
+        again, was_there = embeddings_of(scenario, model, channel_of)
+    assert not was_there
+    np.testing.assert_array_equal(again.latent["ue1"], good.latent["ue1"])
+
+
+def test_what_does_not_decide_embeddings_shares_them() -> None:
+    def key(*changes: str) -> str:
+        return embeddings_key(Scenario.load(SPIRAL, changes), b"weights!")
+
+    base = key()
+    for change in ("cu.deadline=9 ms", "model.bits=3", "tracker.gate=0.9", "fronthaul.default.latency=2 ms"):
+        assert key(change) == base
+    for change in ("seed=2", "duration=2 s", "clock=synchronised", "ues.ue1.trajectory.turns=2"):
+        assert key(change) != base
+    assert embeddings_key(Scenario.load(SPIRAL), b"others!!") != base
