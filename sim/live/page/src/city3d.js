@@ -31,6 +31,9 @@ import { ofLoad } from "./look.js";
 
 const BUILT_FROM_M = 1.5;
 const MAST_M = 4;
+/** Without a graphics card, drawing is dear: a coarser city, seldom drawn anew. */
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+const SELDOM_MS = 250;
 
 /** A line that shines faintly through buildings. */
 class Trail {
@@ -70,8 +73,9 @@ export class City3D {
   constructor(host, setting, heights, redraw) {
     this.host = host;
     this.setting = setting;
-    this.renderer = new WebGLRenderer({ antialias: true, alpha: true });
-    this.renderer.setPixelRatio(Math.min(window.devicePixelRatio, 2));
+    this.isSlow = drawsInSoftware();
+    this.renderer = new WebGLRenderer({ antialias: !this.isSlow, alpha: true });
+    this.renderer.setPixelRatio(this.isSlow ? 1 : Math.min(window.devicePixelRatio, 2));
     this.canvas = this.renderer.domElement;
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "application");
@@ -96,7 +100,7 @@ export class City3D {
     const ground = new Mesh(new PlaneGeometry(4000, 4000), this.soil);
     ground.position.z = -0.3;
     this.scene.add(ground);
-    if (heights) this.scene.add(new Mesh(blocks(setting.city, heights), this.block));
+    if (heights) this.scene.add(new Mesh(blocks(setting.city, heights, this.isSlow ? 2 : 1), this.block));
 
     this.truth = new Trail(this.scene, 2, true);
     this.track = new Trail(this.scene, 3);
@@ -231,9 +235,13 @@ export class City3D {
     this.camera.position.copy(this.controls.target).add(offset);
   }
 
+  /** Draw; returns whether it was put off. */
   draw() {
     const { clientWidth: width, clientHeight: height } = this.host;
-    if (!width || !height) return;
+    if (!width || !height) return false;
+    const now = performance.now();
+    if (this.isSlow && now - (this.drawnAt ?? -Infinity) < SELDOM_MS) return true;
+    this.drawnAt = now;
     if (width !== this.width || height !== this.height) {
       const isFirst = this.width === undefined;
       [this.width, this.height] = [width, height];
@@ -251,6 +259,7 @@ export class City3D {
       label.hidden = !seen;
       if (seen) label.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) translate(-50%, -100%)`;
     }
+    return false;
   }
 
   remove() {
@@ -266,8 +275,28 @@ function put(mesh, place) {
   if (place) mesh.position.set(...place);
 }
 
+function drawsInSoftware() {
+  const gl = document.createElement("canvas").getContext("webgl2");
+  if (!gl) return false;
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return SOFTWARE.test(name);
+}
+
+/** Every n-th node of the height map in both directions. */
+function coarser(city, heights, every) {
+  const [nx, ny] = [Math.ceil(city.nx / every), Math.ceil(city.ny / every)];
+  const fewer = new Uint16Array(nx * ny);
+  for (let j = 0; j < ny; j++) {
+    for (let i = 0; i < nx; i++) fewer[j * nx + i] = heights[j * every * city.nx + i * every];
+  }
+  return [{ ...city, nx, ny, step: city.step * every }, fewer];
+}
+
 /** Roofs and walls: the height map as triangles, the ground left out. */
-function blocks({ nx, ny, x0, y0, step, scale }, heights) {
+function blocks(city, all, every) {
+  const [{ nx, ny, x0, y0, step, scale }, heights] = every === 1 ? [city, all] : coarser(city, all, every);
   const corners = new Float32Array(nx * ny * 3);
   for (let j = 0, at = 0; j < ny; j++) {
     for (let i = 0; i < nx; i++, at += 3) {

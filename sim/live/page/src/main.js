@@ -12,7 +12,7 @@ import { clock, fault, metres, millis } from "./words.js";
 
 const TRAIL_POINTS = 700;
 const FIXES_SHOWN = 150;
-const PLOTS_EVERY_MS = 100;
+const PLOTS_EVERY_MS = 200;
 const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50];
 
 const part = (id) => document.getElementById(id);
@@ -238,7 +238,7 @@ class Page {
       if (this.t >= this.end) this.toggle();
     }
     if (this.stateDirty) this.show();
-    if (this.isDirty) this.view.draw();
+    const isPutOff = this.isDirty && this.view.draw() === true;
     if ((this.plotsDirty || this.timeDirty) && now - this.plotsAt > PLOTS_EVERY_MS) {
       this.plotsAt = now;
       this.plots.resize();
@@ -247,7 +247,8 @@ class Page {
       else this.plots.move(this.t, faults);
       this.plotsDirty = this.timeDirty = false;
     }
-    this.stateDirty = this.isDirty = false;
+    this.stateDirty = false;
+    this.isDirty = isPutOff;
   }
 
   /** Points of a stream up to now, thinned to a number. */

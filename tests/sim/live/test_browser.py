@@ -1,0 +1,373 @@
+"""The page in a real browser, headless: what it shows, what it does, and that nothing leaves the machine."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from sim.live import Conductor, Hub, LiveServer, Programme, recording_of
+from sim.run_folder import RunFolder
+from sim.scenario import load_scenario
+from tests.sim.kit import run_quietly, scenario_of
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
+]
+LONG = {
+    "name": "watched",
+    "description": "A walk that is watched.",
+    "duration": "1200 s",
+    "deployment": "munich6",
+    "faults": [{"at": "0.5 s", "kind": "capacity", "link": "bs5", "to": "100 kbit/s"}],
+}
+ARTEFACTS = os.environ.get("FRONTHAUL_ARTEFACTS")
+"""A folder for screenshots; without it they go to pytest's own."""
+
+
+class Watched:
+    """A run that goes on in a thread, with a page."""
+
+    def __init__(self, path: Path, changes: dict[str, Any]) -> None:
+        self.scenario = scenario_of(LONG | changes)
+        self.hub = Hub()
+        self.conductor = Conductor(self.scenario, self.hub)
+        programme = Programme(self.scenario, hub=self.hub, submit=self.conductor.submit)
+        self.server = LiveServer(programme)
+        self.path = path
+        self._stopping = False
+        self._run = Thread(target=self._go)
+
+    def _go(self) -> None:
+        def stop(t_ns: int) -> None:
+            if self._stopping:
+                raise KeyboardInterrupt
+
+        with suppress(KeyboardInterrupt):
+            run_quietly(self.scenario, self.path, watch=self.conductor, progress=stop)
+
+    def __enter__(self) -> "Watched":
+        self.server.__enter__()
+        self._run.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from sim.live.control import Command
+
+        self._stopping = True
+        self.conductor.submit(Command("resume"))
+        self._run.join()
+        self.server.__exit__(None, None, None)
+
+    @property
+    def faults(self) -> list[tuple[str, str]]:
+        """What has failed so far, as the hub knows it: kind and target."""
+        with self.hub.view() as view:
+            last = view.history.get("faults", [{"entries": []}])[-1]
+        return [(entry["kind"], entry["target"]) for entry in last["entries"]]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with Watched(tmp_path_factory.mktemp("watched") / "run", {}) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveServer, dict[str, Any]]]:
+    path = tmp_path_factory.mktemp("recorded") / "run"
+    changes = LONG | {
+        "duration": "3 s",
+        "faults": [{"at": "1 s", "kind": "bs_down", "bs": "bs3", "for": "1 s"}],
+    }
+    summary = run_quietly(changes, path).summary
+    folder = RunFolder.open(path)
+    scenario = load_scenario(folder.scenario_path)
+    with LiveServer(Programme(scenario, recording=recording_of(folder, scenario))) as server:
+        yield server, summary
+
+
+class Tabs:
+    """Opens pages in fresh profiles; any request that leaves the loopback, and any complaint, is kept."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+        self.contexts: list[Any] = []
+        self.wrong: list[str] = []
+
+    def open(self, url: str, script: str = "", **options: Any) -> Any:
+        context = self.browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **options})
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("request", self._requested)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
+        if script:
+            page.add_init_script(script)
+        page.goto(url)
+        return page
+
+    def _requested(self, request: Any) -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in ("data", "blob") and url.hostname != "127.0.0.1":
+            self.wrong.append(f"asked for {request.url}")
+
+
+@pytest.fixture
+def tabs(browser: Any) -> Iterator[Tabs]:
+    opened = Tabs(browser)
+    yield opened
+    for context in opened.contexts:
+        context.close()
+    assert opened.wrong == []
+
+
+def shows(page: Any, selector: str, pattern: str) -> None:
+    """Wait until an element's text matches."""
+    playwright.expect(page.locator(selector)).to_have_text(re.compile(pattern), timeout=20_000)
+
+
+def shot(page: Any, tmp_path: Path, name: str) -> None:
+    folder = Path(ARTEFACTS) if ARTEFACTS else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+def test_a_run_is_seen_as_it_goes(watched: Watched, tabs: Tabs, tmp_path: Path) -> None:
+    page = tabs.open(watched.server.url)
+    shows(page, "#name", "^watched$")
+    shows(page, "#state", "^running$")
+    shows(page, "#stations", "^6bs1, bs2, bs3, bs4, bs5, bs6$")
+    shows(page, "#track-error", r"^0\.\d\d m90 % within \d")
+    shows(page, "#latency", r"^\d+ ms")
+    shows(page, "#attribution", "OpenStreetMap contributors")
+    shows(page, "#table tr:has(th:text('bs5')) td[data-name=capacity]", "^100 kbit/s$")
+    assert page.locator("#scene").get_attribute("data-view") == "space"
+    assert page.locator("#plots .uplot").count() == 5
+    first = page.locator("#clock").inner_text()
+    playwright.expect(page.locator("#clock")).not_to_have_text(first)
+    shot(page, tmp_path, "live")
+
+
+def test_a_click_takes_a_base_station_down_and_up(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url)
+    page.get_by_role("button", name="Take bs3 down").click()
+    shows(page, "#stations", "^5bs1, bs2, bs4, bs5, bs6$")
+    shows(page, "#faults li:first-child", "bs3 is down$")
+    assert watched.faults[-1] == ("bs_down", "bs3")
+    shows(page, "#table tr:has(th:text('bs3')) td[data-name=state]", "^BS down$")
+    page.get_by_role("button", name="Bring bs3 up").click()
+    shows(page, "#stations", "^6")
+    assert watched.faults[-1] == ("bs_up", "bs3")
+
+
+def test_the_keyboard_alone_does_it_too(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url)
+    shows(page, "#stations", "^6")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Take bs4 down":
+            break
+    page.keyboard.press("Enter")
+    shows(page, "#stations", "^5bs1, bs2, bs3, bs5, bs6$")
+    page.keyboard.press("Enter")
+    shows(page, "#stations", "^6")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press(" ")
+    shows(page, "#state", "^paused$")
+    page.keyboard.press(" ")
+    shows(page, "#state", "^running$")
+    page.keyboard.press("m")
+    assert page.locator("#scene").get_attribute("data-view") == "flat"
+    page.keyboard.press("m")
+    page.locator("#scene canvas").focus()
+    for key in ("ArrowLeft", "ArrowUp", "+", "-", "Home", "f"):
+        page.keyboard.press(key)
+    assert page.locator("#follow").get_attribute("aria-pressed") == "true"
+
+
+def test_links_are_throttled_and_the_pace_is_set(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url)
+    page.get_by_label("Capacity of link bs2").select_option("100 kbit/s")
+    shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^100 kbit/s$")
+    page.get_by_label("Capacity of link bs2").select_option("cut")
+    shows(page, "#table tr:has(th:text('bs2')) td[data-name=state]", "^link cut$")
+    page.get_by_label("Capacity of link bs2").select_option("as in the scenario")
+    shows(page, "#table tr:has(th:text('bs2')) td[data-name=state]", "^up$")
+    shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^10 Mbit/s$")
+    page.get_by_label("Speed").select_option("0.5")
+    other = tabs.open(watched.server.url)
+    playwright.expect(other.locator("#speed")).to_have_value("0.5")
+    page.get_by_label("Speed").select_option("1")
+    playwright.expect(other.locator("#speed")).to_have_value("1")
+
+
+def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
+    pages = [tabs.open(watched.server.url) for _ in range(3)]
+    pages[0].get_by_role("button", name="Pause").click()
+    for page in pages:
+        shows(page, "#state", "^paused$")
+    playwright.expect(pages[1].locator("#clock")).to_have_text(pages[0].locator("#clock").inner_text())
+    pages[2].get_by_role("button", name="Go on").click()
+    for page in pages:
+        shows(page, "#state", "^running$")
+
+
+@pytest.mark.parametrize("fragment", ["", "#wrong"])
+def test_without_the_token_there_is_nothing_to_see(watched: Watched, browser: Any, fragment: str) -> None:
+    tabs = Tabs(browser)  # the browser complains of the refusal, as it should
+    page = tabs.open(watched.server.url.partition("#")[0] + fragment)
+    shows(page, "#problem", "terminal printed")
+    assert not page.locator("main").is_visible()
+    tabs.contexts[0].close()
+
+
+def test_a_foreign_page_gets_nothing_in_and_nothing_out(watched: Watched, browser: Any) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.route(
+        "http://evil.example/", lambda route: route.fulfill(body="<p>evil</p>", content_type="text/html")
+    )
+    page.goto("http://evil.example/")
+    before = watched.faults
+    base, token = watched.server.url.split("#")
+    got = page.evaluate(
+        """async ([base, token]) => {
+          const command = JSON.stringify({do: "bs_down", target: "bs6"});
+          const attempts = [
+            [base + "setting", {headers: {authorization: `Bearer ${token}`}}],
+            [base + "control", {method: "POST", body: command, headers: {
+              authorization: `Bearer ${token}`, "content-type": "application/json"}}],
+            [base + "control", {method: "POST", body: command, mode: "no-cors"}],
+            [base + "stream", {}],
+          ];
+          const outcomes = [];
+          for (const [url, options] of attempts) {
+            const fetched = fetch(url, options).then((response) => response.text());
+            outcomes.push(await fetched.catch(() => "failed"));
+          }
+          return outcomes;
+        }""",
+        [base, token],
+    )
+    assert [text or "failed" for text in got] == ["failed"] * 4
+    assert watched.faults == before
+    context.close()
+
+
+NO_WEBGL = """
+const get = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+  return kind.startsWith("webgl") ? null : get.call(this, kind, ...rest);
+};
+"""
+
+
+def test_without_webgl_there_is_a_map(watched: Watched, browser: Any, tmp_path: Path) -> None:
+    tabs = Tabs(browser)  # three.js tells the console that there is no WebGL
+    page = tabs.open(watched.server.url, NO_WEBGL)
+    shows(page, "#stations", "^6")
+    assert page.locator("#scene").get_attribute("data-view") == "flat"
+    assert page.locator("#flat").is_disabled()
+    shot(page, tmp_path, "map")
+    tabs.contexts[0].close()
+
+
+def test_a_finished_run_has_a_slider(
+    recorded: tuple[LiveServer, dict[str, Any]], tabs: Tabs, tmp_path: Path
+) -> None:
+    server, summary = recorded
+    page = tabs.open(server.url)
+    shows(page, "#state", "^recorded$")
+    shows(page, "#fixes", f"^{summary['fixes']}{summary['fixes_missed']} missed$")
+    shows(page, "#fix-error", f"mean so far {summary['fix_error_3d_mean_m']:.2f} m$")
+    assert page.get_by_role("button", name=re.compile("Take")).count() == 0
+    slider = page.get_by_label("Time")
+    slider.focus()
+    slider.evaluate("node => { node.value = 1.5; node.dispatchEvent(new Event('input')); }")
+    shows(page, "#clock", r"^1\.5 s$")
+    shows(page, "#stations", "^5bs1, bs2, bs4, bs5, bs6$")
+    page.get_by_label("Speed").select_option("5")
+    page.get_by_role("button", name="Play").click()
+    shows(page, "#clock", r"^3\.0 s$")
+    shows(page, "#stations", "^6")
+    shot(page, tmp_path, "recorded")
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("desk", 1400, 900)])
+def test_it_fits_and_can_be_read(
+    recorded: tuple[LiveServer, dict[str, Any]],
+    tabs: Tabs,
+    tmp_path: Path,
+    colours: str,
+    name: str,
+    width: int,
+    height: int,
+) -> None:
+    page = tabs.open(recorded[0].url, viewport={"width": width, "height": height}, color_scheme=colours)
+    shows(page, "#state", "^recorded$")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    contrasts = page.evaluate(CONTRASTS)
+    assert len(contrasts) > 40
+    assert {text: found for text, found in contrasts if found < 4.5} == {}
+    shot(page, tmp_path, f"{name}-{colours}")
+
+
+CONTRASTS = """
+() => {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    pen.clearRect(0, 0, 1, 1);
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    return [...pen.getImageData(0, 0, 1, 1).data];
+  };
+  const light = ([r, g, b]) => {
+    const linear = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = rgba(getComputedStyle(node).backgroundColor);
+      if (colour[3] > 250) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const found = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    const box = node.getBoundingClientRect();
+    if (!own || box.width < 2 || node.closest("#scene, [hidden], :disabled")) continue;
+    const [one, other] = [light(rgba(getComputedStyle(node).color)), light(behind(node))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    found.push([`${node.tagName} ${node.textContent.slice(0, 30)}`, contrast]);
+  }
+  return found;
+}
+"""
