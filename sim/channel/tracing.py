@@ -63,7 +63,7 @@ def distinct(wanted: Mapping[str, Positions], library: TraceLibrary) -> Position
     return missing[np.sort(first)]
 
 
-def check_may_trace(count: int, may_trace: bool) -> None:
+def check_may_trace(count: int, may_trace: bool = True) -> None:
     """Raise a ChannelError that says what is missing, and why it cannot be traced, if so."""
     try:
         if not may_trace:
@@ -97,6 +97,7 @@ def trace_scenarios(
         except PathTableError as error:
             raise ChannelError(str(error)) from error
         if len(missing):
+            check_may_trace(len(missing))
             written.append(trace_positions(world, scenario.name, missing, out or traces_cache(), report))
         else:
             report(
@@ -134,8 +135,8 @@ def trace_chunks(world: World, name: str, chunks: Mapping[Path, Positions], repo
         return
     total = sum(map(len, chunks.values()))
     left = sum(map(len, todo.values()))
-    report(f"{name}: {left} of {total} positions to trace")
     tracer = Tracer(world)
+    report(f"{name}: {left} of {total} positions to trace")
     started, traced = time.monotonic(), 0
     for path, position_m in todo.items():
         store(tracer.trace(position_m), path)

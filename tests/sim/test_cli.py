@@ -89,8 +89,3 @@ def test_a_damaged_recording_is_told_in_one_line() -> None:
             assert result.exit_code == 2, (file, command, result.output)
             assert len(result.stderr.splitlines()) == 1
             assert result.stderr.startswith("cut")
-
-
-def test_a_shipped_scenario_needs_no_tracing() -> None:
-    spiral = Path(__file__).parents[2] / "scenarios" / "spiral.yaml"
-    assert called("trace", str(spiral), "seed=2", "--out", "here") == "spiral: all 300 positions are there\n"
