@@ -327,7 +327,7 @@ def _reconnecting(socket: zmq.Socket[bytes], keys: Keys | None) -> None:
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if keys is not None:
-        keys.connect(socket)
+        keys.connect(socket, "broker")
 
 
 def _publishing_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:

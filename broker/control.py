@@ -78,6 +78,7 @@ class Controller:
         self.socket.bind(endpoint)
         self.endpoint = self.socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.refused = 0
+        self._known = None if keys is None else keys.known
         self._number = 0
 
     def send(self, peer: str, kind: str, body: Any = None) -> int:
@@ -93,14 +94,24 @@ class Controller:
             return messages
         try:
             while len(messages) < 1000:
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+                parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
                 try:
-                    messages.append(unpack(parts[0].decode("ascii"), parts[-1]))
+                    peer = parts[0].bytes.decode("ascii")
+                    self._check(peer, parts[-1])
+                    messages.append(unpack(peer, parts[-1].bytes))
                 except (ControlError, UnicodeDecodeError):
                     self.refused += 1
         except zmq.Again:
             pass
         return messages
+
+    def _check(self, peer: str, part: zmq.Frame) -> None:
+        """A key speaks for the part it was made for, and for no other. Raises ControlError."""
+        if self._known is None:
+            return
+        key = part.get("User-Id")
+        if not isinstance(key, str) or self._known.get(peer) != key.encode():
+            raise ControlError(f"{peer} has not the key of {peer}")
 
     def close(self) -> None:
         """Close the socket."""
@@ -126,7 +137,7 @@ class Controlled:
         self.socket.set_hwm(MOST_WAITING)
         self.socket.linger = 200
         if keys is not None:
-            keys.connect(self.socket)
+            keys.connect(self.socket, "world")
         self.socket.connect(endpoint)
 
     def report(self, kind: str, body: Any = None, number: int = 0) -> None:

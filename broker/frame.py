@@ -140,6 +140,11 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
 _INT64 = 1 << 63
 
 
+def is_name(text: str) -> bool:
+    """Whether a text may name a run, a BS or a UE."""
+    return _NAME.fullmatch(text) is not None and len(text) <= DEFAULT_LIMITS.name_chars
+
+
 def _read_header(
     header: bytes,
 ) -> tuple[str, str, str, int, int, int, int, int, float, float, bytes]:

@@ -3,13 +3,15 @@
 A part has a key pair of its own. A socket that binds beyond loopback is a CURVE server and lets in only the
 public keys it knows: without an authenticator CURVE encrypts, but lets every key in.
 
-    keys/world.key        the world's (and with it all parts' that bind): secret
-    keys/world.pub        its public half, which connecting parts check
+    keys/world.key        the world's: secret
     keys/bs1.key          a part's own: secret
-    keys/clients/bs1.pub  the public halves that may connect, beside the world
+    keys/public/bs1.pub   the public halves of all: who may connect, and who is connected to
+
+A host needs the secrets of the parts that run on it, and the folder `public`.
 """
 
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+DOMAIN = "fronthaul"
 _KEY_CHARS = 40  # of a Z85 text
 
 
@@ -28,28 +31,29 @@ class KeysError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A part's own key pair and the world's public key."""
+    """A part's own key pair and the public keys of all, by name."""
 
     public: bytes
     secret: bytes
-    server: bytes
-    """Public key of the end that binds."""
+    known: Mapping[str, bytes]
 
     def __repr__(self) -> str:
         return f"Keys(public={self.public.decode()}, secret=…)"
 
     def serve(self, socket: zmq.Socket[bytes]) -> None:
-        """Make a socket that will bind a CURVE server; an `authenticator` must run beside it."""
+        """Make a socket that will bind a CURVE server; an `Authenticator` must run beside it."""
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.public)
         socket.setsockopt(zmq.CURVE_SERVER, 1)
-        socket.setsockopt(zmq.ZAP_DOMAIN, b"fronthaul")
+        socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN.encode())
 
-    def connect(self, socket: zmq.Socket[bytes]) -> None:
-        """Make a socket that will connect a CURVE client, which lets no other server in."""
+    def connect(self, socket: zmq.Socket[bytes], server: str) -> None:
+        """Make a socket that will connect a CURVE client of a part, and of nobody who pretends to be it."""
+        if server not in self.known:
+            raise KeysError(f"no public key of {server}")
         socket.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
         socket.setsockopt(zmq.CURVE_PUBLICKEY, self.public)
-        socket.setsockopt(zmq.CURVE_SERVERKEY, self.server)
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self.known[server])
 
 
 def make_keys(folder: Path, names: list[str]) -> list[Path]:
@@ -63,7 +67,7 @@ def make_keys(folder: Path, names: list[str]) -> list[Path]:
     """
     made = []
     try:
-        (folder / "clients").mkdir(parents=True, exist_ok=True)
+        (folder / "public").mkdir(parents=True, exist_ok=True)
         for name in ["world", *names]:
             secret_path = folder / f"{name}.key"
             if secret_path.exists():
@@ -72,8 +76,7 @@ def make_keys(folder: Path, names: list[str]) -> list[Path]:
             handle = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(public + b"\n" + secret + b"\n")
-            where = folder if name == "world" else folder / "clients"
-            (where / f"{name}.pub").write_bytes(public + b"\n")
+            (folder / "public" / f"{name}.pub").write_bytes(public + b"\n")
             made.append(secret_path)
     except OSError as error:
         raise KeysError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -90,13 +93,8 @@ def load_keys(folder: Path, name: str) -> Keys:
     public, secret = _read(path, 2)
     if path.stat().st_mode & 0o077:
         raise KeysError(f"{path}: others may read this secret; chmod 600 {path}")
-    (server,) = _read(folder / "world.pub", 1)
-    return Keys(public, secret, server)
-
-
-def client_keys(folder: Path) -> frozenset[bytes]:
-    """The public keys that may connect. Raises KeysError."""
-    return frozenset(_read(path, 1)[0] for path in sorted((folder / "clients").glob("*.pub")))
+    known = {path.stem: _read(path, 1)[0] for path in sorted((folder / "public").glob("*.pub"))}
+    return Keys(public, secret, known)
 
 
 def leaves_machine(endpoint: str) -> bool:
@@ -113,10 +111,10 @@ class Authenticator:
         known: public keys, Z85.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], known: frozenset[bytes]) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], known: Collection[bytes]) -> None:
         self._thread = ThreadAuthenticator(context)
         self._thread.start()
-        self._thread.configure_curve_callback("fronthaul", _Known(known))
+        self._thread.configure_curve_callback(DOMAIN, _Known(frozenset(known)))
 
     def close(self) -> None:
         """Stop; sockets must be closed before."""

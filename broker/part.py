@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import zmq
 
 from broker.control import Context, ControlError, Controlled
-from broker.keys import Keys, load_keys
+from broker.keys import Authenticator, Keys, load_keys
 
 HELLO_EVERY_S = 0.5
 BEAT_EVERY_S = 0.2
@@ -99,7 +100,10 @@ def serve(
         signal.signal(signal_number, _end)
     parent = os.getppid() if supervised else None
     context: Context = zmq.Context()
-    try:
+    with ExitStack() as stack:
+        stack.callback(context.destroy, linger=200)
+        if keys is not None:  # of the parts only the broker binds, but an authenticator hurts nobody
+            stack.enter_context(Authenticator(context, keys.known.values()))
         while True:
             control = Controlled(context, world, name, keys)
             try:
@@ -107,8 +111,6 @@ def serve(
                     return 0
             finally:
                 control.close()
-    finally:
-        context.destroy(linger=200)
 
 
 def _life(

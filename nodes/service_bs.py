@@ -60,7 +60,7 @@ class BaseStationService:
         self._air.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
         self._air.linger = 0
         if surroundings.keys is not None:
-            surroundings.keys.connect(self._air)
+            surroundings.keys.connect(self._air, "world")
         self._air.subscribe(f"air/{self.station.bs_id}/")
         self._air.connect(str(welcome["air"]))
         self._publisher = Publisher(surroundings.context, str(welcome["upstream"]), keys=surroundings.keys)

@@ -21,7 +21,7 @@ from typing import Any, Self
 import zmq
 
 from broker.control import Context, Controller, Message, answers
-from broker.keys import Authenticator, Keys, client_keys, leaves_machine, load_keys
+from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys
 from broker.plain import plain_from_tree
 from broker.sequence import TransportLoss
 from nodes import PositioningModel
@@ -154,8 +154,11 @@ class Parts:
         self._stack.callback(context.destroy, linger=0)
         keys: Keys | None = None
         if self._keys_folder is not None:
-            keys = load_keys(self._keys_folder, "world")
-            self._stack.enter_context(Authenticator(context, client_keys(self._keys_folder)))
+            try:
+                keys = load_keys(self._keys_folder, "world")
+            except KeysError as error:
+                raise UserError(str(error)) from error
+            self._stack.enter_context(Authenticator(context, keys.known.values()))
         self.control = Controller(context, self.endpoints.control, keys)
         self._stack.callback(self.control.close)
         self.own_keys = keys

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from sim.cli.chaos import chaos
 from sim.cli.doctor import doctor
 from sim.cli.evaluate import evaluate
+from sim.cli.keys import keys
 from sim.cli.reference import reference
 from sim.cli.replay import replay
 from sim.cli.report import report
@@ -52,7 +53,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Cooperative positioning over a modelled fronthaul, simulated end to end.",
 )
-for command in (run, chaos, replay, report, sweep, view, validate, reference, trace, train, evaluate, doctor):
+for command in (
+    run,
+    chaos,
+    keys,
+    replay,
+    report,
+    sweep,
+    view,
+    validate,
+    reference,
+    trace,
+    train,
+    evaluate,
+    doctor,
+):
     app.command()(command)
 
 

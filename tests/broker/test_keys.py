@@ -1,0 +1,162 @@
+"""CURVE: who is known comes in, and nobody else gets anything in or out."""
+
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from broker.bus import Forwarder, Publisher, Subscriber
+from broker.control import Controlled, Controller
+from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys, make_keys
+from broker.part import Surroundings
+from broker.service import BrokerService
+
+Context = zmq.Context[zmq.Socket[bytes]]
+FRAME = (b"emb/bs1/ue1/", b"header", b"payload")
+SILENCE_MS = 300
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_keys(tmp_path / "keys", ["broker", "cu", "bs1"])
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, folder: Path) -> Keys:
+    """Has keys of her own, and knows all public ones."""
+    make_keys(tmp_path / "other", ["bs1"])
+    mine = load_keys(tmp_path / "other", "bs1")
+    return Keys(mine.public, mine.secret, load_keys(folder, "bs1").known)
+
+
+@pytest.fixture
+def closes() -> Iterator[Callable[[Any], Any]]:
+    """Close what is given at the end."""
+    with ExitStack() as stack:
+
+        def later(one: Any) -> Any:
+            stack.callback(one.close, 0) if isinstance(one, Forwarder) else stack.callback(one.close)
+            return one
+
+        yield later
+
+
+@pytest.fixture
+def served(folder: Path) -> Iterator[Context]:
+    """A context with an authenticator that knows the keys of the folder."""
+    context: Context = zmq.Context()
+    with Authenticator(context, load_keys(folder, "broker").known.values()):
+        yield context
+    context.destroy(linger=0)
+
+
+def test_secrets_are_for_their_owner_alone(folder: Path) -> None:
+    assert stat.S_IMODE((folder / "bs1.key").stat().st_mode) == 0o600
+    assert set(load_keys(folder, "bs1").known) == {"world", "broker", "cu", "bs1"}
+    assert load_keys(folder, "bs1").secret.decode() not in repr(load_keys(folder, "bs1"))
+    assert make_keys(folder, ["bs1"]) == [], "keys that are there stay"
+    (folder / "bs1.key").chmod(0o644)
+    with pytest.raises(KeysError, match="others may read"):
+        load_keys(folder, "bs1")
+
+
+def test_keys_that_are_missing_or_damaged_are_one_line(folder: Path) -> None:
+    with pytest.raises(KeysError, match=r"cu2\.key: No such file.*sim keys"):
+        load_keys(folder, "cu2")
+    (folder / "cu.key").write_bytes(b"no key")
+    with pytest.raises(KeysError, match=r"cu\.key: damaged"):
+        load_keys(folder, "cu")
+
+
+def test_known_keys_carry_frames(
+    folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+) -> None:
+    endpoint = "tcp://127.0.0.1:*"
+    forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
+    publisher = closes(
+        Publisher(zmq_context, forwarder.upstream, keys=load_keys(folder, "bs1"), beside=forwarder)
+    )
+    subscriber = closes(Subscriber(zmq_context, forwarder.downstream, keys=load_keys(folder, "cu")))
+    publisher.wait_for_subscriber()
+    forwarder.wait_for_subscriber()
+    publisher.publish(FRAME)
+    assert forwarder.receive_exactly(1) == [list(FRAME)]
+    forwarder.forward(FRAME, 5)
+    assert subscriber.receive_exactly(1)[0].parts == FRAME
+
+
+@pytest.mark.parametrize("who", ["unknown key", "no key"])
+def test_an_unknown_key_gets_nothing_in_or_out(
+    who: str,
+    folder: Path,
+    stranger: Keys,
+    served: Context,
+    zmq_context: Context,
+    closes: Callable[[Any], Any],
+) -> None:
+    keys = stranger if who == "unknown key" else None
+    endpoint = "tcp://127.0.0.1:*"
+    forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
+    publisher = closes(Publisher(zmq_context, forwarder.upstream, keys=keys))
+    subscriber = closes(Subscriber(zmq_context, forwarder.downstream, keys=keys))
+    publisher.publish(FRAME)
+    # The handshake that fails takes place while the forwarder is looked after.
+    assert forwarder.receive(SILENCE_MS / 1000) == []
+    with pytest.raises(TimeoutError):
+        forwarder.wait_for_subscriber(timeout_s=SILENCE_MS / 1000)
+    forwarder.forward(FRAME, 5)
+    assert subscriber.receive(SILENCE_MS / 1000) == []
+
+
+def test_control_takes_a_key_for_its_own_part_alone(
+    folder: Path, stranger: Keys, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+) -> None:
+    controller = closes(Controller(served, "tcp://127.0.0.1:*", load_keys(folder, "world")))
+    bs = closes(Controlled(zmq_context, controller.endpoint, "bs1", load_keys(folder, "bs1")))
+    liar = closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "bs1")))
+    unknown = closes(Controlled(zmq_context, controller.endpoint, "broker", stranger))
+    for one in (liar, unknown, bs):
+        one.report("hello")
+    heard: list[tuple[str, str]] = []
+    while controller.refused < 1 or not heard:
+        heard += [(message.peer, message.kind) for message in controller.receive(5.0)]
+    assert heard == [("bs1", "hello")]
+    assert controller.refused == 1, "who has no known key is not even heard"
+    assert controller.receive(SILENCE_MS / 1000) == []
+
+
+def test_a_broker_leaves_the_machine_with_keys_only(zmq_context: Context) -> None:
+    welcome = {
+        "run": "run1",
+        "upstream": "tcp://0.0.0.0:*",
+        "downstream": "tcp://127.0.0.1:*",
+        "fronthaul": {},
+        "overhead_bytes": 0,
+        "deadline_ns": 0,
+        "clock": None,
+    }
+    with pytest.raises(ValueError, match="needs keys"):
+        BrokerService(Surroundings(zmq_context, None, welcome))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "leaves"),
+    [
+        ("ipc:///tmp/x", False),
+        ("inproc://x", False),
+        ("tcp://127.0.0.1:*", False),
+        ("tcp://localhost:5", False),
+        ("tcp://[::1]:5", False),
+        ("tcp://*:5", True),
+        ("tcp://0.0.0.0:5", True),
+        ("tcp://10.0.0.1:*", True),
+        ("tcp://eth0:5", True),
+    ],
+)
+def test_what_leaves_the_machine(endpoint: str, leaves: bool) -> None:
+    assert leaves_machine(endpoint) is leaves
