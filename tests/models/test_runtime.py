@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -350,3 +352,16 @@ def test_small_weights_stay_in_single_precision(folder: Path) -> None:
     assert kinds == {onnx.TensorProto.FLOAT16}
     before = len(model.graph.initializer)
     assert len(halve(model).graph.initializer) == before  # nothing is left to halve
+
+
+def test_the_benchmark_runs(folder: Path) -> None:
+    """Its figures are for a quiet machine and the shipped model; here it must only work."""
+    script = Path(__file__).resolve().parents[2] / "scripts" / "bench_model"
+    command = [sys.executable, str(script), str(folder), "--repetitions", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert lines[0].endswith("GB/s")
+    assert "times the floor" in lines[1]
+    assert lines[-1].startswith("a fix in a batch is ")
