@@ -1,7 +1,7 @@
 """The law of a base station: what it makes of the pilots of one UE at one time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ class Heard:
     gain_db: float
     payload: Payload
     """What is sent if the policy has nothing else in mind."""
+    latent: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    """``[dims]``, not quantised; not to be changed."""
 
 
 SendPolicy = Callable[[Heard], Payload | None]
@@ -116,7 +118,7 @@ class BaseStation:
     ) -> Frame | None:
         """Frame of an embedding, or None when the policy keeps silent; the rest as of `snapshot`."""
         gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
-        payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload))
+        payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload, embedding.latent))
         if payload is None:
             return None
         self._next_seq[ue] = seq + 1

@@ -26,6 +26,7 @@ from sim.faults import FaultEvent, schedule
 from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import Snapshot
 from sim.frame_ledger import BS_DOWN, SILENT, FrameLedger
+from sim.policies import policy_of
 from sim.record import Records
 from sim.scenario import Scenario
 from sim.wire import Parts, Wire
@@ -121,6 +122,14 @@ class World:
             self._agenda.run(self.scenario.duration_ns, each=self._passing_of_time(progress))
         except TransportLoss as error:
             self.errors.append(f"frames were lost outside the fronthaul law: {error}")
+
+    def listen(self, listener: Callable[..., None]) -> None:
+        """Have someone told of each truth, fix, track and fault as it is recorded.
+
+        Args:
+            listener: called like `sim.record.BusWriter.json`, without the schema.
+        """
+        self._recorder.bus.listener = listener
 
     def intervene(self, fault: FaultEvent) -> None:
         """Let a fault strike that is not in the scenario; recorded like those that are.
@@ -330,7 +339,7 @@ def base_stations(
     Args:
         scenario: names them and says what they send.
         model: encodes.
-        policy: decides at each BS what is sent of each snapshot; None sends what the scenario says.
+        policy: decides at each BS what is sent of each snapshot, instead of the scenario's policy.
 
     Raises:
         UserError: the model does not know one of them, or cannot send what the scenario wants.
@@ -350,6 +359,7 @@ def station_of(
     """One base station of a scenario, of a kind; arguments and errors as of `base_stations`."""
     message = scenario.model.message_of(bs)
     try:
+        policy = policy_of(scenario, bs) if policy is None else policy
         return kind(bs, model, run, bits=message.bits, dims=message.dims, policy=policy)
     except ValueError as error:
         raise UserError(f"model {scenario.model.name}: {bs}: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any
 from sim.scenario.document import Document, Path, Place, compose, construct
 from sim.scenario.errors import ScenarioError
 
-SHORTHANDS: dict[Path, str] = {("deployment",): "preset", ("clock",): "kind"}
+SHORTHANDS: dict[Path, str] = {("deployment",): "preset", ("clock",): "kind", ("bs", "policy"): "kind"}
 STEP = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)")
 
 

@@ -22,6 +22,7 @@ from sim.scenario.fronthaul import FronthaulPart
 from sim.scenario.motion import Motion, Surroundings
 from sim.scenario.part import Count, Id, Part
 from sim.scenario.place import DeploymentPart, written
+from sim.scenario.policy import FixedPolicy, Policy, by_kind
 from sim.scenario.units import Duration, PositiveAcceleration, PositiveDuration, PositiveFrequency
 from sim.trajectory import Delayed, NoWayError, Trajectory
 
@@ -102,6 +103,16 @@ class BaseStations(Part):
     processing: Duration = Field(
         default=2e-3, description="time from a snapshot to its message's publication"
     )
+    policy: Policy = Field(
+        default=FixedPolicy(kind="fixed"), description="congestion control: a kind alone, or a mapping"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _policy_by_kind(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "policy" in value:
+            return {**value, "policy": by_kind(value["policy"])}
+        return value
 
 
 class CentralUnit(Part):

@@ -155,9 +155,9 @@ class Results:
     def front(self) -> list[tuple[int, float, float]]:
         """The Pareto front of error against bits on the wire: group, bit/s and error, by rising bit/s."""
         groups, means = self.combinations((WIRE, ERROR, AVAILABILITY))
-        good = np.isfinite(means).all(axis=1) & (means[:, 2] >= AVAILABLE)
-        if not good.any():
-            good = np.isfinite(means[:, :2]).all(axis=1)
+        known = np.asarray(np.isfinite(means[:, :2]).all(axis=1))
+        good = known & (means[:, 2] >= AVAILABLE)
+        good = good if good.any() else known
         front: list[tuple[int, float, float]] = []
         candidates = zip(groups[good].tolist(), *means[good, :2].T.tolist(), strict=True)
         for group, wire, error in sorted(candidates, key=lambda point: (point[1], point[2])):

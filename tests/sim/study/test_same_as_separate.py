@@ -33,6 +33,8 @@ SITUATIONS = {
     "all six or none": ["cu.min_bs=6", "fronthaul.default.loss.rate=20 %", "tracker.acceleration=0.3 m/s2"],
     "base stations die": ["faults=[{at: 0.4 s, kind: bs_down, bs: bs1, for: 0.3 s}]"],
     "nothing arrives": ["fronthaul.default.latency=1 s"],
+    "messages fitted to the link": ["bs.policy=fit", "fronthaul.default.capacity=90 kbit/s"],
+    "messages when something changed": ["bs.policy={kind: innovation, bound: 30 %}", "cu.min_bs=1"],
     "messages of two sizes": ["model.per_bs={bs3: {bits: 4, dims: 100}}"],
 }
 

@@ -1,0 +1,104 @@
+"""Congestion control at a base station: what is sent of a snapshot, and whether.
+
+Each policy decides from what its own BS knows: no word from the central unit, no clock, no socket. So it
+works the same in virtual time, in real time and in a study.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.quantiser import packed_size_bytes
+from nodes.base_station import Heard, Payload
+from nodes.least_recent import LeastRecent
+
+NS_PER_S = 1_000_000_000
+MAX_UES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a BS knows of its way to the central unit."""
+
+    capacity_bps: float
+    """Its share of the narrowest segment; infinite if nothing is known to limit it."""
+    latency_ns: int
+    """One way, jitter included; not negative."""
+    deadline_ns: int
+    """Of the central unit, after the sample."""
+    processing_ns: int
+    """From the sample to the publication."""
+    overhead_bytes: int
+    """Of a frame on the wire beyond its payload: topic, header, transport."""
+
+
+class FitPolicy:
+    """Shortens messages to what the link can carry before the deadline, and keeps silent if nothing fits.
+
+    It remembers when the link will be free of what it has sent itself. It does not see losses, other people's
+    traffic or capacities that change in the middle of a run.
+
+    Args:
+        link: the way to the central unit.
+        min_bits: shortest message, bits per coefficient.
+    """
+
+    def __init__(self, link: Link, min_bits: int = 2) -> None:
+        self._link = link
+        self._min_bits = min_bits
+        self._free_ns = 0
+
+    def __call__(self, heard: Heard) -> Payload | None:
+        """The longest message that will be there in time."""
+        link = self._link
+        if math.isinf(link.capacity_bps):
+            return heard.payload
+        start_ns = max(heard.t_sample_ns + link.processing_ns, self._free_ns)
+        stop_ns = heard.t_sample_ns + link.deadline_ns - link.latency_ns
+        for bits in range(heard.payload.bits, min(self._min_bits, heard.payload.bits) - 1, -1):
+            size_bits = 8 * (packed_size_bytes(heard.payload.dims, bits) + link.overhead_bytes)
+            end_ns = start_ns + math.ceil(size_bits * NS_PER_S / link.capacity_bps)
+            if end_ns <= stop_ns:
+                self._free_ns = end_ns
+                return Payload(bits, heard.payload.dims)
+        return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """What the central unit last heard."""
+
+    latent: npt.NDArray[np.float32] | None = None
+    t_sample_ns: int = 0
+
+
+class InnovationPolicy:
+    """Sends when the embedding has moved away from the one last sent by more than a bound, or after a time.
+
+    The embedding last sent stands for what the central unit can predict: while it holds, another tells little
+    (send on delta; Miskowicz, "Send-on-delta concept: an event-based data reporting strategy", Sensors 2006).
+    Each BS decides for itself, so few BSs share a snapshot: `CuPolicy.min_bs` should be 1.
+
+    Args:
+        bound: distance between the embeddings over the length of the one last sent, not negative.
+        at_least_every_ns: silence is never longer, positive.
+    """
+
+    def __init__(self, bound: float, at_least_every_ns: int = NS_PER_S) -> None:
+        self._bound = bound
+        self._at_least_every_ns = at_least_every_ns
+        self._sent: LeastRecent[str, list[_Sent]] = LeastRecent(lambda: [_Sent()], MAX_UES)
+
+    def __call__(self, heard: Heard) -> Payload | None:
+        """The message as suggested, or nothing."""
+        assert heard.latent is not None
+        last = self._sent[heard.ue]
+        sent = last[0]
+        if sent.latent is not None and heard.t_sample_ns - sent.t_sample_ns < self._at_least_every_ns:
+            moved = float(np.linalg.norm(heard.latent - sent.latent))
+            if moved <= self._bound * float(np.linalg.norm(sent.latent)):
+                return None
+        last[0] = _Sent(heard.latent, heard.t_sample_ns)
+        return heard.payload

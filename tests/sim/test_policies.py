@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+
+from nodes.policy import FitPolicy, InnovationPolicy
+from sim.errors import UserError
+from sim.policies import link_of, policy_of
+from sim.scenario import Scenario, ScenarioError
+from sim.scenario.load import parse_scenario
+
+SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+
+
+def scenario(*changes: str) -> Scenario:
+    return Scenario.load(SCENARIOS / "spiral.yaml", changes)
+
+
+def test_kinds() -> None:
+    assert policy_of(scenario(), "bs1") is None
+    assert isinstance(policy_of(scenario("bs.policy=fit"), "bs1"), FitPolicy)
+    assert isinstance(
+        policy_of(scenario("bs.policy={kind: innovation, bound: 5 %}"), "bs1"), InnovationPolicy
+    )
+
+
+def test_a_base_station_knows_its_share_of_the_narrowest_segment() -> None:
+    many = Scenario.load(SCENARIOS / "many_users.yaml", ["fronthaul.shared.core.capacity=12 Mbit/s"])
+    assert link_of(many, "bs1").capacity_bps == 2e6
+    assert link_of(many, "bs1").latency_ns == 1_000_000 + 200_000 + 500_000 + 500_000
+
+
+def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+    text = (SCENARIOS / "spiral.yaml").read_text() + "\n"
+    text = text.replace("bs: {processing: 2 ms}", "bs: {policy: {kind: file, file: own.py}}")
+    (tmp_path / "own.py").write_text(
+        "def policy(heard):\n    return None if heard.seq % 2 else heard.payload\n"
+    )
+    loaded = parse_scenario(text, folder=tmp_path)
+    policy = policy_of(loaded, "bs1")
+    assert policy is not None
+    again = parse_scenario(loaded.to_yaml())  # needs no file any more
+    assert again.digest() == loaded.digest()
+    assert callable(policy_of(again, "bs1"))
+    (tmp_path / "own.py").write_text("import nothing_of_this_name\n")
+    with pytest.raises(UserError, match=r"own.py: ModuleNotFoundError: "):
+        policy_of(parse_scenario(text, folder=tmp_path), "bs1")
+    (tmp_path / "own.py").unlink()
+    with pytest.raises(ScenarioError, match="cannot be read: No such file"):
+        parse_scenario(text, folder=tmp_path)
