@@ -18,6 +18,7 @@ from broker.sequence import TransportLoss
 from nodes.air import MAX_ELEMENTS, Air, decode_air
 from nodes.base_station import BaseStation
 from nodes.model_spec import model_from_spec, warm_up
+from nodes.policy_spec import policy_from_plain
 
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AIR_WAITING = 256
@@ -43,6 +44,7 @@ class BaseStationService:
             str(welcome["run"]),
             bits=welcome["bits"],
             dims=welcome["dims"],
+            policy=policy_from_plain(welcome.get("policy")),
         )
         self.station.up = bool(welcome.get("up", True))
         clock = welcome["clock"]
@@ -53,6 +55,7 @@ class BaseStationService:
         self._waiting: dict[tuple[str, int], Frame] = {}
         self._due: list[tuple[int, str, int]] = []
         self._skipped: list[list[Any]] = []
+        self._silent: list[list[Any]] = []
         self._air = surroundings.context.socket(zmq.SUB)
         self._air.set_hwm(0 if clock is None else MOST_AIR_WAITING)
         self._air.setsockopt(zmq.MAXMSGSIZE, 8 * MAX_ELEMENTS)
@@ -83,11 +86,13 @@ class BaseStationService:
         return None
 
     def command(self, kind: str, body: Any) -> Any:
-        """`publish` frames that are due now in lock-step; `up`, `down` and `begin` in real time."""
+        """In lock-step `publish` what is due, tell what is kept `silent`; else `up`, `down`, `begin`."""
         match kind:
             case "begin":
                 self._clock = WallClock(int(body[0]), float(body[1]))
                 return None
+            case "silent":
+                return self._kept_silent(body)
             case "publish":
                 return self._publish_granted(*body)
             case "up":
@@ -125,6 +130,9 @@ class BaseStationService:
         if self._skipped:
             yield "skipped", self._skipped
             self._skipped = []
+        if self._silent:
+            yield "silent", self._silent
+            self._silent = []
 
     def beat(self) -> Any:
         """What was heard and not sent."""
@@ -162,6 +170,8 @@ class BaseStationService:
             air.ue, air.seq, air.t_sample_ns, air.pilots, air.noise_variance, air.t_publish_ns
         )
         if frame is None:
+            if self.station.up:
+                self._silent.append([air.ue, air.seq])
             return
         self._waiting[air.ue, air.seq] = frame
         if self._clock is not None:
@@ -171,15 +181,26 @@ class BaseStationService:
         self, publish: Sequence[tuple[str, int]], discard: Sequence[tuple[str, int]]
     ) -> None:
         """Publish these frames, in this order, as soon as all of them have been heard."""
-        needed = [(ue, seq) for ue, seq in (*publish, *discard)]
-        until = monotonic() + HANDOVER_TIMEOUT_S
-        self._hear()
-        while not all(key in self._waiting for key in needed):
-            if not self._air.poll(max(0, round(1000 * (until - monotonic())))):
-                missing = next(key for key in needed if key not in self._waiting)
-                raise TransportLoss(f"{self.station.bs_id} never heard {missing[0]}#{missing[1]}")
-            self._hear()
+        self._hear_all([(ue, seq) for ue, seq in (*publish, *discard)])
         for ue, seq in discard:
             del self._waiting[ue, seq]
         for ue, seq in publish:
             self._publisher.publish(encode_frame(self._waiting.pop((ue, seq))))
+
+    def _kept_silent(self, heard: Sequence[tuple[str, int]]) -> list[list[Any]]:
+        """Of which of these snapshots, once all have been heard, the policy sends nothing."""
+        self._hear_all([(ue, seq) for ue, seq in heard])
+        silent, self._silent = self._silent, []
+        return silent
+
+    def _hear_all(self, needed: Sequence[tuple[str, int]]) -> None:
+        """Hear until all of these have been. Raises TransportLoss."""
+        until = monotonic() + HANDOVER_TIMEOUT_S
+        self._hear()
+        while missing := [
+            key for key in needed if key not in self._waiting and list(key) not in self._silent
+        ]:
+            if not self._air.poll(max(0, round(1000 * (until - monotonic())))):
+                ue, seq = missing[0]
+                raise TransportLoss(f"{self.station.bs_id} never heard {ue}#{seq}")
+            self._hear()

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -28,8 +28,11 @@ from nodes import PositioningModel
 from nodes.air import Air, encode_air
 from nodes.model_spec import spec_of
 from sim.centre import cu_policy, tracker_params
+from sim.clock import ns_from_s
 from sim.errors import UserError
+from sim.policies import link_of
 from sim.scenario import Scenario
+from sim.scenario.policy import FilePolicy, FitPolicy, InnovationPolicy
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
@@ -128,6 +131,8 @@ class Parts:
         if leaves_machine(self.endpoints.control) and keys_folder is None:
             raise UserError(f"{host}: leaves this machine, which needs --keys; see python -m sim keys")
         self._keys_folder = keys_folder
+        for bs in scenario.bs_ids:
+            plain_policy(scenario, bs)
         names = (BROKER, CU, *scenario.bs_ids)
         self.peers = {name: Peer(name, self._command(name)) for name in names}
         self.spawned = names if spawn is None else tuple(spawn)
@@ -284,6 +289,7 @@ class Parts:
             "model": self._model_spec,
             "bits": message.bits,
             "dims": message.dims,
+            "policy": plain_policy(scenario, name),
             "up": name not in self.down,
             "air": self.endpoints.air,
             "upstream": self.endpoints.upstream,
@@ -392,3 +398,23 @@ class AirSocket:
             self._topics.add(topic)
         else:
             self._topics.discard(topic)
+
+
+def plain_policy(scenario: Scenario, bs: str) -> dict[str, Any] | None:
+    """The congestion control of a BS, as its process is told.
+
+    Raises:
+        UserError: it is one of the user's own, which does not travel: programs are never sent.
+    """
+    wanted = scenario.bs.policy
+    if isinstance(wanted, FitPolicy):
+        link = asdict(link_of(scenario, bs, ns_from_s(wanted.reserve)))
+        return {"kind": "fit", "link": link, "min_bits": wanted.min_bits}
+    if isinstance(wanted, InnovationPolicy):
+        every_ns = ns_from_s(wanted.at_least_every)
+        return {"kind": "innovation", "bound": wanted.bound, "at_least_every_ns": every_ns}
+    if isinstance(wanted, FilePolicy):
+        raise UserError(
+            "bs.policy: one of your own runs in one process only, without --processes"
+        )
+    return None

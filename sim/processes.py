@@ -27,7 +27,7 @@ from nodes.plain import result_from_plain, track_from_plain, verdict_from_plain
 from nodes.service_cu import arrivals_digest
 from sim.agenda import Moment
 from sim.fix_book import Snapshot
-from sim.frame_ledger import BS_DOWN
+from sim.frame_ledger import BS_DOWN, SILENT
 from sim.parts import BROKER, CU, Parts
 from sim.wire import Parts as FrameParts
 from sim.world import CSI_BITS_PER_ELEMENT, World
@@ -189,6 +189,7 @@ class ProcessWorld(World):
         self._remote = RemoteFronthaul(parts)
         self.fronthaul = cast(Fronthaul, self._remote)
         self.centre.unit = cast(CentralUnit, unit)
+        self._may_be_silent = self.scenario.bs.policy.kind != "fixed"
         self._due: defaultdict[int, list[tuple[Key, int]]] = defaultdict(list)
 
     def _embed(self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64]) -> None:
@@ -199,6 +200,7 @@ class ProcessWorld(World):
         if t_publish_ns not in self._due:
             self._agenda.call(t_publish_ns, Moment.PUBLISH, self._publish)
         due = self._due[t_publish_ns]
+        heard: list[str] = []
         for index, (bs, station) in enumerate(self._stations.items()):
             self.ledger.owe(bs, snapshot.ue, snapshot.seq, t_sample_ns)
             if not station.up:
@@ -217,7 +219,18 @@ class ProcessWorld(World):
                     pilots[index],
                 )
             )
-            due.append(((bs, snapshot.ue, snapshot.seq), t_sample_ns))
+            heard.append(bs)
+        silent = self._silent(heard, snapshot) if self._may_be_silent else set()
+        for bs in heard:
+            if bs in silent:
+                self._withhold(bs, snapshot.ue, snapshot.seq, t_sample_ns, SILENT)
+            else:
+                due.append(((bs, snapshot.ue, snapshot.seq), t_sample_ns))
+
+    def _silent(self, heard: Sequence[str], snapshot: Snapshot) -> set[str]:
+        """Base stations whose policy sends nothing of a snapshot; waits until all have looked at it."""
+        asked: dict[str, tuple[str, Any]] = {bs: ("silent", [(snapshot.ue, snapshot.seq)]) for bs in heard}
+        return {bs for bs, silent in self._parts.ask(asked).items() if silent}
 
     def _publish(self) -> None:
         """Base stations that are still up publish what they have processed."""

@@ -48,7 +48,7 @@ from sim.errors import UserError
 from sim.faults import FaultEvent
 from sim.fingerprint import Event
 from sim.fix_book import Snapshot
-from sim.frame_ledger import BS_DOWN, LATE
+from sim.frame_ledger import BS_DOWN, LATE, SILENT
 from sim.parts import BROKER, CU, Parts
 from sim.passages import Passage, Passages
 from sim.quantile_sketch import QuantileSketch
@@ -360,6 +360,9 @@ class RealtimeWorld(World):
             case "skipped":
                 for ue, seq in message.body:
                     self._end(message.peer, ue, seq, STALE)
+            case "silent":
+                for ue, seq in message.body:
+                    self._end(message.peer, ue, seq, SILENT)
             case "failed":
                 _LOG.warning("%s: %s", message.peer, message.body)
 
