@@ -157,7 +157,7 @@ def run(
         )
         complete, cut_short = False, True
         if watch is not None:
-            recorder.bus.listener = watch.takes
+            world.listen(watch.takes)
             watch.begin(world)
         try:
             world.run(both(watch.passes if watch is not None else None, progress))

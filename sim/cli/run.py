@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from sim.cli.options import Overrides, ScenarioFile
 
 if TYPE_CHECKING:
     from sim.api import RunResult
+    from sim.live.onlooker import Onlooker
     from sim.scenario import Scenario
 
 LAG_POLICIES = ("warn", "degrade", "abort")
@@ -57,6 +59,10 @@ def run(
     metrics: Annotated[
         int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1.")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")] = False,
+    live_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
+    ] = 0,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
@@ -65,28 +71,32 @@ def run(
 
     from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
+    from sim.cli.live import page_of_realtime_run, page_of_run
     from sim.cli.progress import progress_of_run
     from sim.report import write_report
     from sim.summary_text import print_summary
 
     folder = out or next_run_folder(loaded)
-    try:
-        with progress_of_run(loaded.name, loaded.duration_ns) as progress:
-            if realtime:
-                options = _realtime_options(loaded, speed, max_lag, on_lag, wait_for or [])
-                streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
-                result = _run_realtime(
-                    loaded, folder, progress, streams, keys_folder=keys, host=host, port=port, **options
-                )
-            else:
-                result = run_scenario(loaded, out=folder, processes=processes, progress=progress)
-    except InvalidRunError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
-    print_summary(result.summary)
-    if realtime:
-        typer.echo(_lag_text(result))
-    typer.echo(f"report: {write_report(result.path)}")
+    page: Callable[..., AbstractContextManager[Any]] = page_of_realtime_run if realtime else page_of_run
+    with page(loaded, live_port, wanted=live) as watch:
+        try:
+            with progress_of_run(loaded.name, loaded.duration_ns) as progress:
+                if realtime:
+                    options = _realtime_options(loaded, speed, max_lag, on_lag, wait_for or [])
+                    streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
+                    options |= {"keys_folder": keys, "host": host, "port": port}
+                    result = _run_realtime(loaded, folder, progress, streams, watch, **options)
+                else:
+                    result = run_scenario(
+                        loaded, out=folder, processes=processes, progress=progress, watch=watch
+                    )
+        except InvalidRunError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from error
+        print_summary(result.summary)
+        if realtime:
+            typer.echo(_lag_text(result))
+        typer.echo(f"report: {write_report(result.path)}")
 
 
 def _realtime_options(
@@ -119,17 +129,22 @@ def _run_realtime(
     folder: Path,
     progress: Callable[[int], None],
     streams: dict[str, object],
+    onlooker: Onlooker | None,
     **options: object,
 ) -> RunResult:
     """Run by the wall clock, with the streams that are wanted."""
     import logging
 
+    from sim.api import both
     from sim.realtime import LagError, run_realtime
     from sim.streams_out import Hub, streams_of
     from sim.world import run_id
 
     logging.basicConfig(format="%(message)s")
     hub = Hub(run_id(scenario))
+    if onlooker is not None:
+        options["prepare"] = onlooker.begin
+        progress = both(onlooker.passes, progress) or progress
     try:
         with streams_of(hub, **streams) as lines:  # type: ignore[arg-type]
             for line in lines:
@@ -138,6 +153,9 @@ def _run_realtime(
     except LagError as error:
         typer.echo(f"{folder}: aborted: {error}", err=True)
         raise typer.Exit(1) from error
+    finally:
+        if onlooker is not None:
+            onlooker.end()
 
 
 def _lag_text(result: RunResult) -> str:

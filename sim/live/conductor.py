@@ -8,12 +8,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from threading import Condition
-from typing import Any
+from typing import Any, cast
 
 from broker.fronthaul import Fronthaul
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.live.control import Command
-from sim.live.feed import Feed, LinkFeed
+from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks
 from sim.live.hub import Hub
 from sim.scenario import Scenario
 from sim.world import World
@@ -46,7 +46,7 @@ class Conductor:
         self._scenario = scenario
         self._hub = hub
         self._feed = Feed(scenario, self._publish)
-        self._links: LinkFeed | None = None
+        self._links: LinkFeed | CountFeed | None = None
         self._world: World | None = None
         self._clock = clock
         self._changed = Condition()
@@ -72,13 +72,18 @@ class Conductor:
     def begin(self, world: World) -> None:
         """The run starts."""
         self._world = world
-        if isinstance(world.fronthaul, Fronthaul):
-            self._links = LinkFeed(world.fronthaul, self._publish)
+        law: object = world.fronthaul
+        if isinstance(law, Fronthaul):
+            self._links = LinkFeed(law, self._publish)
+        else:
+            self._links = CountFeed(cast(RemoteLinks, law), self._scenario, self._publish, LINK_EVERY_NS)
         self._anchor(0)
         self._tell()
 
     def takes(self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
         """Something is recorded: a truth, fix, track or fault."""
+        if topic.startswith("fault/") and isinstance(self._links, CountFeed):
+            self._links.struck(content)
         self._feed.take(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
 
     def passes(self, t_ns: int) -> None:

@@ -3,9 +3,11 @@
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from broker.counts import Counts
 from broker.fronthaul import Fronthaul
+from broker.law import Capacity, CapacityTrace
 from sim.centre import XYZ
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.scenario import Scenario
@@ -211,6 +213,82 @@ class LinkFeed:
                 "dropped": sum(counts.dropped.values()),
             }
             self._sink(f"link/{name}", value)
+
+
+class RemoteLinks(Protocol):
+    """A fronthaul law in another process, of which only the counts are known here."""
+
+    def link_counts(self) -> Mapping[str, Counts]:
+        """Of each segment."""
+        ...
+
+    def utilisation(self) -> Mapping[str, float]:
+        """Of each segment: the share of the time so far in which it was sending."""
+        ...
+
+
+class CountFeed:
+    """Links of a law in another process: from its counts, and from what was changed.
+
+    Args:
+        links: the law.
+        scenario: says how the links are without faults.
+        sink: takes `link/<segment>`.
+        every_ns: how often to look.
+    """
+
+    def __init__(self, links: RemoteLinks, scenario: Scenario, sink: Sink, every_ns: int) -> None:
+        self._links = links
+        self._sink = sink
+        self._every_ns = every_ns
+        self._next_ns = every_ns
+        self._tree, _ = scenario.fronthaul.laws()
+        self._capacity = {name: _number(law.capacity_bps) for name, (law, _) in self._tree.items()}
+        self._cut: set[str] = set()
+        self._last: dict[str, tuple[int, float]] = {}
+
+    def struck(self, entry: Mapping[str, Any]) -> None:
+        """Something has failed, or works again."""
+        name, kind, detail = entry["target"], entry["kind"], entry["detail"]
+        if name not in self._tree:
+            return
+        if kind in ("link_down", "link_up"):
+            (self._cut.add if kind == "link_down" else self._cut.discard)(name)
+        elif kind == "capacity":
+            self._capacity[name] = (
+                int(detail) if detail.isdigit() else _number(self._tree[name][0].capacity_bps)
+            )
+
+    def glance(self, t_ns: int) -> None:
+        """Queues cannot be seen from here."""
+
+    def look(self, t_ns: int) -> None:
+        """Publish the state of each link, if it is time to; what is under way stands for its queue."""
+        if t_ns < self._next_ns:
+            return
+        self._next_ns = (t_ns // self._every_ns + 1) * self._every_ns
+        utilisation = self._links.utilisation()
+        for name, counts in self._links.link_counts().items():
+            busy_ns = utilisation.get(name, 0.0) * t_ns
+            last_ns, last_busy_ns = self._last.get(name, (0, 0.0))
+            self._last[name] = (t_ns, busy_ns)
+            mean_bits = counts.sent_bits / counts.sent if counts.sent else 0.0
+            value = {
+                "t": t_ns / NANOSECONDS_PER_SECOND,
+                "load": round(min(max((busy_ns - last_busy_ns) / (t_ns - last_ns), 0.0), 1.0), 4),
+                "queue": round(counts.in_flight * mean_bits / 8),
+                "up": name not in self._cut,
+                "capacity": self._capacity[name],
+                "sent": counts.sent,
+                "delivered": counts.delivered,
+                "dropped": sum(counts.dropped.values()),
+            }
+            self._sink(f"link/{name}", value)
+
+
+def _number(capacity: Capacity) -> float | None:
+    """A capacity as a number: of one that varies, the greatest."""
+    return max(capacity.capacities_bps) if isinstance(capacity, CapacityTrace) else capacity
 
 
 def _vector(place: Mapping[str, float]) -> list[float]:

@@ -50,12 +50,14 @@ class Programme:
         scenario: of the run.
         hub: of a run that goes on; None for a recording.
         submit: takes commands for the run; says whether it will see to them.
+        paced: the run can be paused, and its speed changed.
         recording: of a run that is over; None for one that goes on.
     """
 
     scenario: Scenario
     hub: Hub | None = None
     submit: Callable[[Command], bool] | None = None
+    paced: bool = True
     recording: Mapping[str, Any] | None = None
 
 
@@ -141,6 +143,7 @@ def application(programme: Programme, closing: Event) -> Starlette:
     """
     mode = "live" if programme.recording is None else "recorded"
     setting = setting_of(programme.scenario, "live" if mode == "live" else "recorded")
+    setting["paced"] = programme.paced
 
     async def control(request: Request) -> Response:
         try:

@@ -126,11 +126,15 @@ class Tabs:
         page = context.new_page()
         page.on("request", self._requested)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
+        page.on("console", self._said)
         if script:
             page.add_init_script(script)
         page.goto(url)
         return page
+
+    def _said(self, said: Any) -> None:
+        if said.type == "error":
+            self.wrong.append(said.text)
 
     def _requested(self, request: Any) -> None:
         url = urlsplit(request.url)

@@ -85,11 +85,19 @@ class Page {
     this.over(this.isOver);
   }
 
+  /** A run in real time has a pace of its own. */
+  pace() {
+    const isFixed = !this.isOver && !this.setting.paced;
+    for (const id of ["play", "speed"]) part(id).disabled = isFixed;
+    part("play").hidden = isFixed;
+  }
+
   over(isOver) {
     this.isOver = isOver;
     part("slider").hidden = !isOver;
     this.plots.hasAll = isOver;
     if (isOver) this.table.close();
+    this.pace();
     write(part("play"), isOver ? "Play" : "Pause");
   }
 
@@ -141,6 +149,7 @@ class Page {
 
   toggle() {
     if (!this.isOver) {
+      if (!this.setting.paced) return;
       this.ask({ do: this.run?.state === "paused" ? "resume" : "pause" });
       return;
     }
@@ -220,12 +229,19 @@ class Page {
     this.t = Math.max(this.t, run.t);
     this.state(run.state);
     if (!this.isOver) write(part("play"), run.state === "paused" ? "Go on" : "Pause");
-    if (run.speed !== null && document.activeElement !== part("speed")) part("speed").value = String(run.speed);
+    if (run.speed !== null && document.activeElement !== part("speed")) this.showSpeed(run.speed);
     if (run.state === "ended" && !this.isOver) {
       this.end = this.t;
       part("slider").max = String(this.end);
       this.over(true);
     }
+  }
+
+  showSpeed(speed) {
+    const choice = part("speed");
+    const name = String(speed);
+    if (![...choice.options].some((option) => option.value === name)) choice.append(new Option(`${name} ×`, name));
+    choice.value = name;
   }
 
   // Drawing.

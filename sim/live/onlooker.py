@@ -1,0 +1,85 @@
+"""Follows a run in real time, whose pace the wall clock sets, and lets viewers intervene."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sim.clock import NANOSECONDS_PER_SECOND
+from sim.live.conductor import MAX_WAITING, TICK_S
+from sim.live.control import Command
+from sim.live.feed import CountFeed, Feed
+from sim.live.hub import Hub
+from sim.realtime import RealtimeWorld
+from sim.scenario import Scenario
+
+LINKS_EVERY_NS = 500_000_000
+"""The broker's heartbeat says no more often how its links are."""
+
+
+class Onlooker:
+    """The feed and the controls of a run in real time.
+
+    Args:
+        scenario: what runs.
+        hub: for the viewers.
+    """
+
+    def __init__(self, scenario: Scenario, hub: Hub) -> None:
+        self._scenario = scenario
+        self._hub = hub
+        self._feed = Feed(scenario, self._publish)
+        self._links: CountFeed | None = None
+        self._world: RealtimeWorld | None = None
+        self._told_s = 0.0
+
+    def submit(self, command: Command) -> bool:
+        """Ask for something, from any thread; False where it concerns the pace, or too much waits."""
+        world = self._world
+        if world is None or world.requests.qsize() >= MAX_WAITING:
+            return False
+        if command.fault(self._scenario, 0) is None:
+            return False
+        world.requests.put(lambda there: self._obey(there, command))
+        return True
+
+    def begin(self, world: RealtimeWorld) -> None:
+        """The run is about to start."""
+        self._links = CountFeed(world.links, self._scenario, self._publish, LINKS_EVERY_NS)
+        world.listen(self._takes)
+        self._world = world
+        self._tell("running", 0)
+
+    def passes(self, t_ns: int) -> None:
+        """The run has come to a time."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < TICK_S:
+            return
+        self._told_s = now_s
+        assert self._links is not None
+        self._links.look(t_ns)
+        self._tell("running", t_ns)
+
+    def end(self) -> None:
+        """The run is over."""
+        world, self._world = self._world, None
+        if world is not None:
+            self._tell("ended", min(world.clock.now_ns(), self._scenario.duration_ns))
+
+    def _takes(
+        self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int
+    ) -> None:
+        if topic.startswith("fault/") and self._links is not None:
+            self._links.struck(content)
+        self._feed.take(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
+
+    def _obey(self, world: RealtimeWorld, command: Command) -> None:
+        fault = command.fault(self._scenario, max(0, world.clock.now_ns()))
+        assert fault is not None
+        world.intervene(fault)
+
+    def _tell(self, state: str, t_ns: int) -> None:
+        speed = self._world.pace.speed if self._world is not None else None
+        self._publish("run", {"t": t_ns / NANOSECONDS_PER_SECOND, "state": state, "speed": speed})
+
+    def _publish(self, key: str, value: Mapping[str, Any]) -> None:
+        self._hub.publish(key, value, latest_only=key in ("run", "faults", "totals"))
