@@ -1,0 +1,77 @@
+"""`sim view` and `sim run --live` from the outside."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from models.testing import GeometryModel
+from sim.cli.app import app
+from sim.scenario import Scenario
+from sim.scenario.document import dump
+from tests.sim.kit import QUIET, ROOT, GeometryChannel, run_quietly
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "sim", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def fetched(url: str, path: str) -> bytes:
+    base, token = url.split("#")
+    request = urllib.request.Request(base + path, headers={"authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        body: bytes = response.read()
+        return body
+
+
+def test_view_serves_a_finished_run_until_ctrl_c(tmp_path: Path) -> None:
+    summary = run_quietly(QUIET, tmp_path / "run").summary
+    with started("view", str(tmp_path / "run")) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        url = said.removeprefix("view: ").strip()
+        assert url.startswith("http://127.0.0.1:")
+        assert b"<title>" in fetched(url, "")
+        recording = json.loads(fetched(url, "recording"))
+        assert recording["summary"] == summary
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+def test_view_of_something_else_says_so(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["view", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.stderr == f"{tmp_path}: not a run folder: versions.json is missing\n"
+
+
+def test_a_live_run_is_the_run_it_would_be_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.api.model_of", lambda scenario: GeometryModel(scenario.bs_ids))
+
+    def channel_of(scenario: Scenario) -> GeometryChannel:
+        return GeometryChannel(scenario, GeometryModel(scenario.bs_ids))
+
+    monkeypatch.setattr("sim.api.channel_of", channel_of)
+    file = tmp_path / "quiet.yaml"
+    file.write_text(dump(QUIET))
+    said = {}
+    for name, *more in (["plain"], ["live", "--live"]):
+        result = CliRunner().invoke(app, ["run", str(file), "--out", str(tmp_path / name), *more])
+        assert result.exit_code == 0, result.output
+        said[name] = result.stdout
+    assert said["live"].startswith("view: http://127.0.0.1:")
+    digests = [json.loads((tmp_path / name / "summary.json").read_text())["digest"] for name in said]
+    assert digests[0] == digests[1]

@@ -1,0 +1,96 @@
+"""A run in real time, watched: what its page is told, and what viewers may do."""
+
+import queue
+from types import SimpleNamespace
+from typing import Any, cast
+
+from broker.counts import Counts
+from sim.faults import FaultEvent
+from sim.live import Hub
+from sim.live.control import Command
+from sim.live.feed import CountFeed
+from sim.live.onlooker import Onlooker
+from sim.realtime import RealtimeWorld
+from tests.sim.kit import scenario_of
+
+SCENARIO = scenario_of({})
+
+
+class Links:
+    """A law far away that has sent for half of the time."""
+
+    def link_counts(self) -> dict[str, Counts]:
+        return {bs: Counts(10, 7, 2, {"loss": 1}, 80_000, 56_000) for bs in SCENARIO.bs_ids}
+
+    def utilisation(self) -> dict[str, float]:
+        return dict.fromkeys(SCENARIO.bs_ids, 0.5)
+
+
+class FarWorld:
+    """As much of a `RealtimeWorld` as an onlooker needs."""
+
+    def __init__(self) -> None:
+        self.links = Links()
+        self.pace = SimpleNamespace(speed=1.0)
+        self.clock = SimpleNamespace(now_ns=lambda: 250_000_000)
+        self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.struck: list[FaultEvent] = []
+
+    def listen(self, listener: Any) -> None:
+        self.listener = listener
+
+    def intervene(self, fault: FaultEvent) -> None:
+        self.struck.append(fault)
+
+
+def test_commands_reach_the_world_in_its_own_thread_and_the_pace_is_not_theirs() -> None:
+    world, onlooker = FarWorld(), Onlooker(SCENARIO, Hub())
+    assert not onlooker.submit(Command("bs_down", "bs1"))
+    onlooker.begin(cast(RealtimeWorld, world))
+    assert onlooker.submit(Command("bs_down", "bs1"))
+    assert not onlooker.submit(Command("pause"))
+    assert not onlooker.submit(Command("speed", to=2.0))
+    assert world.struck == []
+    world.requests.get_nowait()(world)
+    assert world.struck == [FaultEvent(250_000_000, "bs", "bs1", False)]
+    assert [onlooker.submit(Command("bs_up", "bs1")) for _ in range(100)].count(True) == 64
+    onlooker.end()
+    assert not onlooker.submit(Command("bs_up", "bs1"))
+
+
+def test_the_page_is_told_of_the_end() -> None:
+    world, hub = FarWorld(), Hub()
+    onlooker = Onlooker(SCENARIO, hub)
+    onlooker.begin(cast(RealtimeWorld, world))
+    onlooker.passes(200_000_000)
+    onlooker.end()
+    with hub.view() as view:
+        assert view.history["run"][-1]["state"] == "ended"
+
+
+def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() -> None:
+    told: dict[str, Any] = {}
+    feed = CountFeed(Links(), SCENARIO, told.__setitem__, 100_000_000)
+    feed.look(50_000_000)
+    assert told == {}
+    feed.struck({"target": "bs2", "kind": "link_down", "detail": ""})
+    feed.struck({"target": "bs3", "kind": "capacity", "detail": "50000"})
+    feed.struck({"target": "cu", "kind": "cu_lost", "detail": "died"})
+    feed.look(100_000_000)
+    assert told["link/bs1"] == {
+        "t": 0.1,
+        "load": 0.5,
+        "queue": 2000,
+        "up": True,
+        "capacity": 10_000_000,
+        "sent": 10,
+        "delivered": 7,
+        "dropped": 1,
+    }
+    assert not told["link/bs2"]["up"]
+    assert told["link/bs3"]["capacity"] == 50_000
+    feed.struck({"target": "bs2", "kind": "link_up", "detail": ""})
+    feed.struck({"target": "bs3", "kind": "capacity", "detail": "trace"})
+    feed.look(200_000_000)
+    assert told["link/bs2"]["up"]
+    assert told["link/bs3"]["capacity"] == 10_000_000
