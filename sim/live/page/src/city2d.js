@@ -148,6 +148,7 @@ export class City2D {
       pen.fill();
       pen.globalAlpha = 1;
     }
+    for (let i = 0; i < state.others.length; i += 3) dot([state.others[i], state.others[i + 1]], colours.track, 3);
     dot(state.truth, colours.truth, 7, true);
     dot(state.track, colours.track, 4.5);
     pen.font = "600 12px system-ui, sans-serif";

@@ -107,6 +107,9 @@ export class City3D {
     this.fixes = new Points(new BufferGeometry(), new PointsMaterial({ size: 5, sizeAttenuation: false }));
     this.fixes.frustumCulled = false;
     this.scene.add(this.fixes);
+    this.others = new Points(new BufferGeometry(), new PointsMaterial({ size: 7, sizeAttenuation: false, depthTest: false }));
+    this.others.frustumCulled = false;
+    this.scene.add(this.others);
     this.here = new Mesh(new SphereGeometry(1.1, 20, 14), new MeshBasicMaterial());
     this.really = new Mesh(new SphereGeometry(0.9, 20, 14), new MeshBasicMaterial());
     this.claim = new Mesh(
@@ -179,6 +182,7 @@ export class City3D {
     this.track.paint(colours.track);
     this.fixes.material.color.set(colours.fix);
     this.here.material.color.set(colours.track);
+    this.others.material.color.set(colours.track);
     this.claim.material.color.set(colours.track);
     this.really.material.color.set(colours.truth);
   }
@@ -186,9 +190,11 @@ export class City3D {
   update(state) {
     this.truth.set(state.truthTrail);
     this.track.set(state.trackTrail);
-    this.fixes.geometry.dispose();
-    this.fixes.geometry = new BufferGeometry();
-    this.fixes.geometry.setAttribute("position", new BufferAttribute(new Float32Array(state.fixes), 3));
+    for (const [points, places] of [[this.fixes, state.fixes], [this.others, state.others]]) {
+      points.geometry.dispose();
+      points.geometry = new BufferGeometry();
+      points.geometry.setAttribute("position", new BufferAttribute(new Float32Array(places), 3));
+    }
     put(this.really, state.truth);
     put(this.here, state.track);
     this.claim.visible = Boolean(state.track && state.covariance);

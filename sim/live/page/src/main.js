@@ -63,7 +63,7 @@ class Page {
       if (!this.isOver) this.ask({ do: "speed", to: this.speed });
     });
     for (const name of this.setting.ues) ue.append(new Option(name, name));
-    part("ue-choice").hidden = this.setting.ues.length < 2;
+    part("ue-choice").hidden = part("others-key").hidden = this.setting.ues.length < 2;
     ue.addEventListener("change", () => {
       this.ue = ue.value;
       this.changed();
@@ -301,6 +301,8 @@ class Page {
       truth: truth?.p ?? null,
       track: track?.p ?? null,
       covariance: track?.c ?? null,
+      others: this.setting.ues.filter((other) => other !== ue)
+        .flatMap((other) => (store.at(`track/${other}`, t) ?? store.at(`truth/${other}`, t))?.p ?? []),
       links,
     });
     this.isDirty = true;
