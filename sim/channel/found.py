@@ -21,6 +21,8 @@ class Found:
         bs: Which base station it comes from, ``[R]``.
         delay_s: ``[R]``, s.
         gain: Without the carrier phase, ``[R]``.
+        ue_direction: Unit vectors from the UE along the paths, ``[R, 3]``.
+        bs_direction: Unit vectors from the base station along the paths, ``[R, 3]``.
         vertices_m: Interaction points from the base station on, ``[depth, R, 3]``, m.
         kinds: What happens there, ``[depth, R]``, see :mod:`sim.channel.unfold`; 0 = nothing.
     """
@@ -29,6 +31,8 @@ class Found:
     bs: Array
     delay_s: Array
     gain: Array
+    ue_direction: Array
+    bs_direction: Array
     vertices_m: Array
     kinds: Array
 
@@ -41,6 +45,8 @@ class Found:
             none,
             np.zeros(0),
             np.zeros(0, np.complex64),
+            np.zeros((0, 3)),
+            np.zeros((0, 3)),
             np.zeros((depth, 0, 3)),
             np.zeros((depth, 0), np.int64),
         )
@@ -61,6 +67,8 @@ class Found:
             self.bs[rows],
             self.delay_s[rows],
             self.gain[rows],
+            self.ue_direction[rows],
+            self.bs_direction[rows],
             self.vertices_m[:, rows],
             self.kinds[:, rows],
         )
@@ -78,6 +86,8 @@ def united(searches: Sequence[Found]) -> Found:
         np.concatenate([found.bs for found in searches]),
         np.concatenate([found.delay_s for found in searches]),
         np.concatenate([found.gain for found in searches]),
+        np.concatenate([found.ue_direction for found in searches]),
+        np.concatenate([found.bs_direction for found in searches]),
         np.concatenate([found.vertices_m for found in searches], axis=1),
         np.concatenate([found.kinds for found in searches], axis=1),
     )

@@ -68,16 +68,16 @@ class Tracer:
 
         self._rt = rt
         self.world = world
-        self._scene = rt.load_scene(scene_file(rt, world.scene))
-        self._scene.frequency = world.carrier_hz
-        self._scene.tx_array = rt.PlanarArray(
+        self.scene = rt.load_scene(scene_file(rt, world.scene))
+        self.scene.frequency = world.carrier_hz
+        self.scene.tx_array = rt.PlanarArray(
             num_rows=1, num_cols=1, pattern=world.element, polarization=world.polarisation
         )
-        self._scene.rx_array = rt.PlanarArray(
+        self.scene.rx_array = rt.PlanarArray(
             num_rows=1, num_cols=1, pattern="iso", polarization=world.polarisation
         )
         for bs, position in zip(world.bs_ids, world.bs_position_m, strict=True):
-            self._scene.add(rt.Transmitter(bs, position=list(position), look_at=list(world.boresight_m)))
+            self.scene.add(rt.Transmitter(bs, position=list(position), look_at=list(world.boresight_m)))
         self._receivers: list[Any] = []
         self._solver = rt.PathSolver(deterministic=True)
         self._candidates = _CandidateCounter(self._solver)
@@ -100,16 +100,24 @@ class Tracer:
 
     def _trace_batch(self, position_m: Array) -> PathTable:
         try:
-            found = [self._found(size, position_m) for size in self.world.solver.candidate_tables]
+            return self.table(position_m, self.search(position_m))
         except PathBufferFullError:
             if len(position_m) == 1:
                 raise
-            half = len(position_m) // 2
-            return concatenate([self._trace_batch(position_m[:half]), self._trace_batch(position_m[half:])])
-        return self._table(position_m, by_link(united(found)))
+        half = len(position_m) // 2
+        return concatenate([self._trace_batch(position_m[:half]), self._trace_batch(position_m[half:])])
+
+    def search(self, position_m: Array) -> Found:
+        """All paths of UE positions ``[P, 3]``, m, searched for together; by link, the strongest first.
+
+        Raises:
+            PathBufferFullError: A base station's part of the path buffer filled up, so paths may be missing.
+        """
+        return by_link(united([self._found(size, position_m) for size in self.world.solver.candidate_tables]))
 
     def _found(self, candidate_table: int, position_m: Array) -> Found:
-        paths = self.solve(position_m, candidate_table)
+        self.place(position_m)
+        paths = self.solve(candidate_table)
         shape = (len(position_m), len(self.world.bs_ids))
         delay = paths.tau.numpy().astype(np.float64)
         if delay.ndim != 3 or delay.shape[-1] == 0:
@@ -121,21 +129,25 @@ class Tracer:
             bs=bs,
             delay_s=delay[ue, bs, index],
             gain=gain[ue, bs, index].astype(np.complex64),
+            ue_direction=direction(paths.theta_r.numpy()[ue, bs, index], paths.phi_r.numpy()[ue, bs, index]),
+            bs_direction=direction(paths.theta_t.numpy()[ue, bs, index], paths.phi_t.numpy()[ue, bs, index]),
             vertices_m=paths.vertices.numpy()[:, ue, bs, index].astype(np.float64),
             kinds=paths.interactions.numpy()[:, ue, bs, index],
         )
 
-    def solve(self, position_m: Array, candidate_table: int) -> Any:
-        """Sionna's own ``Paths`` of UE positions ``[P, 3]``, m, in one call of its solver.
+    def solve(self, candidate_table: int) -> Any:
+        """Sionna's own ``Paths`` to where UEs were placed, in one call of its solver.
+
+        Args:
+            candidate_table: Entries of the hash table of chains.
 
         Raises:
             PathBufferFullError: A base station's part of the path buffer filled up, so paths may be missing.
         """
         settings = self.world.solver
-        self._place_receivers(position_m)
         with table_of_candidates(candidate_table):
             paths = self._solver(
-                self._scene,
+                self.scene,
                 max_depth=settings.max_depth,
                 max_num_paths_per_src=settings.path_capacity,
                 samples_per_src=settings.rays_per_source,
@@ -148,23 +160,24 @@ class Tracer:
             )
         if self._candidates.most >= settings.path_capacity:
             raise PathBufferFullError(
-                f"path buffer full: {len(position_m)} UE positions have more candidate paths to one base "
-                f"station than path_capacity takes ({settings.path_capacity})"
+                f"path buffer full: {len(self._receivers)} UE positions have more candidate paths to one "
+                f"base station than path_capacity takes ({settings.path_capacity})"
             )
         return paths
 
-    def _place_receivers(self, position_m: Array) -> None:
+    def place(self, position_m: Array, velocity_mps: Array | None = None) -> None:
+        """Put UEs to positions ``[P, 3]``, m, where they stand or move, ``[P, 3]``, m/s."""
         while len(self._receivers) > len(position_m):
-            self._scene.remove(self._receivers.pop().name)
-        for receiver, position in zip(self._receivers, position_m, strict=False):
+            self.scene.remove(self._receivers.pop().name)
+        while len(self._receivers) < len(position_m):
+            self._receivers.append(self._rt.Receiver(f"ue-{len(self._receivers)}", position=[0.0, 0.0, 0.0]))
+            self.scene.add(self._receivers[-1])
+        velocity_mps = np.zeros_like(position_m) if velocity_mps is None else velocity_mps
+        for receiver, position, velocity in zip(self._receivers, position_m, velocity_mps, strict=True):
             receiver.position = [float(x) for x in position]
-        for position in position_m[len(self._receivers) :]:
-            name = f"ue-{len(self._receivers)}"
-            receiver = self._rt.Receiver(name, position=[float(x) for x in position])
-            self._scene.add(receiver)
-            self._receivers.append(receiver)
+            receiver.velocity = [float(x) for x in velocity]
 
-    def _table(self, position_m: Array, found: Found) -> PathTable:
+    def table(self, position_m: Array, found: Found) -> PathTable:
         """A table of the strongest paths, from all paths sorted by link."""
         settings = self.world.solver
         shape = (len(position_m), len(self.world.bs_ids))
@@ -183,6 +196,8 @@ class Tracer:
             count=count,
             gain=kept.gain,
             delay_s=kept.delay_s,
+            ue_direction=kept.ue_direction,
+            bs_direction=kept.bs_direction,
             line_of_sight=(kept.kinds != 0).sum(axis=0) == 0,
             dropped_energy=dropped.astype(np.float32),
             attributes={"scene": self.world.scene, "carrier_hz": self.world.carrier_hz},
@@ -201,7 +216,7 @@ class Tracer:
             mi.Float(ABOVE_EVERYTHING_M),
         )
         ray = mi.Ray3f(o=origin, d=mi.Vector3f(0.0, 0.0, -1.0))
-        hit = self._scene.mi_scene.ray_intersect(ray)
+        hit = self.scene.mi_scene.ray_intersect(ray)
         distance = np.asarray(dr.select(hit.is_valid(), hit.t, dr.nan))
         result: Array = (ABOVE_EVERYTHING_M - distance).reshape(grid_x.shape)
         return result
@@ -222,6 +237,13 @@ class _CandidateCounter:
     def __call__(self, *, paths: Any, **arguments: Any) -> Any:
         self.most = int(np.bincount(paths.source_indices.numpy(), minlength=1).max())
         return self._refine(paths=paths, **arguments)
+
+
+def direction(zenith: Array, azimuth: Array) -> Array:
+    """Unit vectors ``[R, 3]`` of angles ``[R]``, rad."""
+    zenith, azimuth = zenith.astype(np.float64), azimuth.astype(np.float64)
+    level = np.sin(zenith)
+    return np.stack([level * np.cos(azimuth), level * np.sin(azimuth), np.cos(zenith)], axis=1)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Directions at both ends of a traced path, and the point that stays put when the UE moves."""
+"""The point of a traced path that stays put when the UE moves, and how directions turn meanwhile."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def unfold(bs_position_m: Array, ue_position_m: Array, vertices_m: Array, kinds:
         kinds: Interaction types, ``[depth, R]``; 0 = none.
 
     Returns:
-        ``ue_direction`` and ``bs_direction`` ``[R, 3]``, ``mirror`` ``[R, 3, 3]`` that takes a change of the
-        departure direction to a change of the arrival direction (zero when an edge lies between), and
-        ``image_distance_m`` ``[R]``: length of the path back to the BS, or to the last edge on the way.
+        ``mirror`` ``[R, 3, 3]``, which takes a change of the direction at the UE to one at the BS (zero when an
+        edge lies between), and ``image_distance_m`` ``[R]``: length of the path back to the BS, or to the last
+        edge on the way.
     """
     num_paths = len(bs_position_m)
     depth = (kinds != 0).sum(axis=0)
@@ -46,12 +46,7 @@ def unfold(bs_position_m: Array, ue_position_m: Array, vertices_m: Array, kinds:
         bounce = (step < depth) & (kinds[step] == SPECULAR)
         normal = unit(unit(points[step + 2] - points[step + 1])[bounce] - unit(leg)[bounce])
         mirror[bounce] = mirror[bounce] @ (np.eye(3) - 2 * normal[:, :, None] * normal[:, None, :])
-    return {
-        "ue_direction": unit(points[depth, rows] - ue_position_m),
-        "bs_direction": unit(points[1] - bs_position_m),
-        "mirror": mirror,
-        "image_distance_m": image_distance,
-    }
+    return {"mirror": mirror, "image_distance_m": image_distance}
 
 
 def unit(vector: Array) -> Array:

@@ -14,6 +14,8 @@ def found(*paths: tuple[int, int, float, complex]) -> Found:
         np.array(bs, np.int64),
         np.array(delay, float),
         np.array(gain, np.complex64),
+        np.zeros((len(paths), 3)),
+        np.zeros((len(paths), 3)),
         np.zeros((2, len(paths), 3)),
         np.zeros((2, len(paths)), np.int64),
     )
