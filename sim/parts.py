@@ -125,10 +125,11 @@ class Parts:
         self._model_spec = spec_of(model, scenario.model.name)
         self._stack = ExitStack()
         self._stopped = False
-        alone = host == "127.0.0.1" and port is None and scenario.transport != "tcp"
-        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
-        self.endpoints = Endpoints.on("ipc" if alone else "tcp", folder, host, port)
-        if leaves_machine(self.endpoints.control) and keys_folder is None:
+        self._transport = (
+            "ipc" if host == "127.0.0.1" and port is None and scenario.transport != "tcp" else "tcp"
+        )
+        self._host, self._port = host, port
+        if leaves_machine(f"tcp://{host}:*") and keys_folder is None:
             raise UserError(f"{host}: leaves this machine, which needs --keys; see python -m sim keys")
         self._keys_folder = keys_folder
         for bs in scenario.bs_ids:
@@ -155,6 +156,8 @@ class Parts:
         self.close()
 
     def _open(self) -> None:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
+        self.endpoints = Endpoints.on(self._transport, folder, self._host, self._port)
         context: Context = zmq.Context()
         self._stack.callback(context.destroy, linger=0)
         keys: Keys | None = None
@@ -414,7 +417,5 @@ def plain_policy(scenario: Scenario, bs: str) -> dict[str, Any] | None:
         every_ns = ns_from_s(wanted.at_least_every)
         return {"kind": "innovation", "bound": wanted.bound, "at_least_every_ns": every_ns}
     if isinstance(wanted, FilePolicy):
-        raise UserError(
-            "bs.policy: one of your own runs in one process only, without --processes"
-        )
+        raise UserError("bs.policy: one of your own runs in one process only, without --processes")
     return None

@@ -10,6 +10,8 @@ from sim.parts import Parts
 
 SILENT_S = 0.8
 """A part that is not heard for longer is lost: a beat comes every 0.2 s, and within a second it must show."""
+AWAY_S = 0.3
+"""The world itself was away if it has not looked for longer."""
 HUNG_S = 10.0
 """A process of ours that is silent for longer is killed, and starts again."""
 BACK_OFF_S = (0.0, 0.2, 1.0, 5.0)
@@ -36,6 +38,7 @@ class Watch:
         """When each part was last back after it had been lost."""
         self._restart_s: dict[str, float] = {}
         self._deaths: defaultdict[str, list[float]] = defaultdict(list)
+        self._looked_s = monotonic()
         self.times_lost: defaultdict[str, int] = defaultdict(int)
 
     @property
@@ -50,6 +53,9 @@ class Watch:
     def look(self) -> None:
         """Look after all parts; to be called several times a second."""
         now = monotonic()
+        # Whoever was away herself has first to hear what was said meanwhile.
+        was_here = now - self._looked_s < AWAY_S
+        self._looked_s = now
         for name, code in self._parts.ended():
             self._parts.peers[name].process = None
             self._parts.peers[name].ready = False
@@ -61,7 +67,7 @@ class Watch:
             if now >= when:
                 del self._restart_s[name]
                 self._parts.spawn(name)
-        for name, peer in self._parts.peers.items():
+        for name, peer in self._parts.peers.items() if was_here else ():
             silent_s = now - peer.heard_s
             if name not in self._lost_s:
                 if silent_s > SILENT_S:

@@ -15,14 +15,17 @@ import numpy.typing as npt
 import pytest
 import zmq
 
+from broker.keys import make_keys
 from models.runtime import WEIGHTS
 from models.testing import GeometryModel
 from sim.agenda import Moment
 from sim.api import RunResult
 from sim.clock import ns_from_s
+from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.realtime import LagError, Pace, RealtimeWorld, run_realtime
 from sim.replay import replay
+from tests.broker.test_mqtt import free_port
 from tests.sim.kit import ROOT, TWO_BS, GeometryChannel, scenario_of, walking_from
 from tests.sim.test_processes import children
 
@@ -71,6 +74,33 @@ def test_a_run_at_twice_the_speed_takes_half_the_time() -> None:
     )
     assert result.summary["sim_time_s"] == 2.0
     assert result.summary["speed"] == 4.0
+
+
+def test_a_part_from_elsewhere_joins_with_its_key(tmp_path: Path) -> None:
+    make_keys(tmp_path / "keys", ["broker", "cu", "bs1", "bs2"])
+    elsewhere: list[subprocess.Popen[bytes]] = []
+    port = free_port()
+
+    def start() -> None:
+        command = [sys.executable, "-m", "nodes", "bs", "--id", "bs2", "--keys", str(tmp_path / "keys")]
+        command += ["--world", f"tcp://127.0.0.1:{port}"]
+        elsewhere.append(subprocess.Popen(command, cwd=ROOT))
+
+    start()
+    try:
+        result = run_now(keys_folder=tmp_path / "keys", port=port, spawn=["broker", "cu", "bs1"])
+        assert elsewhere[0].wait(20) == 0, "it ends with the run"
+    finally:
+        elsewhere[0].kill()
+        elsewhere[0].wait()
+    assert result.summary["frames"]["per_bs"]["bs2"]["delivered"] == 10
+
+
+def test_leaving_the_machine_takes_keys() -> None:
+    with pytest.raises(UserError, match=r"0\.0\.0\.0: leaves this machine, which needs --keys"):
+        run_now(host="0.0.0.0")
+    with pytest.raises(UserError, match=r"world\.key: No such file"):
+        run_now(keys_folder=Path("nowhere"))
 
 
 class SlowChannel(GeometryChannel):
