@@ -63,7 +63,7 @@ def test_policies_decide_alike_in_processes_of_their_own(policy: dict[str, Any])
 @pytest.mark.slow
 @pytest.mark.parametrize("path", shipped_scenarios(), ids=lambda path: path.stem)
 def test_shipped_scenarios_over_processes(path: Path) -> None:
-    scenario = Scenario.load(path, duration="3 s")
+    scenario = Scenario.load(path)
     model = GeometryModel(scenario.bs_ids, dims=SHIPPED_DIMS, bits=10)
     one = run_quietly(scenario, model=model)
     many = run_quietly(scenario, model=model, processes=True)
