@@ -55,6 +55,6 @@ def test_a_run_goes_on_whatever_is_done_to_it() -> None:
     )
     fixes = result.fixes.to_pandas()
     assert fixes[~fixes.missed].cov_xx.notna().all(), "no fix without its covariance"
-    assert fixes.iloc[-1].bs_used == "bs1,bs2"
+    assert fixes.sort_values("seq").iloc[-1].bs_used == "bs1,bs2"  # a miss is written down later
     assert trouble.memory_bytes
     assert not children()
