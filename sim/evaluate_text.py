@@ -92,8 +92,11 @@ def by_sites(rows: Sequence[Row]) -> Table:
 
 
 def metres(value: float | None) -> str:
-    """A number with two digits after the point."""
-    return MISSING if value is None else f"{value:.2f}"
+    """A number with three digits, at most two of them after the point."""
+    if value is None:
+        return MISSING
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f}"
 
 
 def share(value: float | None) -> str:

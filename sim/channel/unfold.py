@@ -24,9 +24,9 @@ def unfold(bs_position_m: Array, ue_position_m: Array, vertices_m: Array, kinds:
         kinds: Interaction types, ``[depth, R]``; 0 = none.
 
     Returns:
-        ``mirror`` ``[R, 3, 3]``, which takes a change of the direction at the UE to one at the BS (zero when an
-        edge lies between), and ``image_distance_m`` ``[R]``: length of the path back to the BS, or to the last
-        edge on the way.
+        ``mirror`` ``[R, 3, 3]``, which takes a change of the direction at the UE to one at the BS (zero where
+        an edge lies between), and ``image_distance_m`` ``[R]``: length of the path back to the BS, or to the
+        last edge on the way.
     """
     num_paths = len(bs_position_m)
     depth = (kinds != 0).sum(axis=0)

@@ -1,0 +1,273 @@
+"""Judging models: figures against closed forms, intervals that cover, one row for everything asked."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from sim.channel.held_out import held_out
+from sim.cli.app import app
+from sim.errors import UserError
+from sim.evaluate import (
+    Estimates,
+    EvaluationError,
+    System,
+    estimate,
+    evaluate,
+    figures,
+    intervals,
+    shipped_models,
+    stretches,
+    systems_of,
+    write_json,
+)
+from sim.evaluate_text import metres, print_rows
+from sim.scenario.scenario import Clock
+
+Array = npt.NDArray[Any]
+ASKED = {
+    "system",
+    "split",
+    "subset",
+    "payload_bits",
+    "wire_bits",
+    "mean_m",
+    "e90_m",
+    "h90_m",
+    "v90_m",
+    "anees",
+    "samples_trained",
+}
+STRONG = 3
+
+
+class Compass:
+    """Says always nearly the same place; its latents are how loud subcarriers are, so bits matter a bit."""
+
+    bs_ids = tuple(f"bs{k}" for k in range(1, 7))
+    csi_shape = (10, 8, 24)
+    dims, bits = 24, 10
+    digest = b"compass!"
+
+    def __init__(self) -> None:
+        self.steps = np.full(6, 0.01)
+        self.seen: list[int] = []
+
+    def encode_many(
+        self, bs: str, pilots: Array, noise_variance: float
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+        self.seen.append(len(pilots))
+        power = (abs(pilots) ** 2).mean(axis=(1, 2))
+        gain_db = 10 * np.log10(power.mean(axis=1) / noise_variance)
+        return np.tanh(power / noise_variance / 100).astype(np.float32), gain_db
+
+    def fuse(self, latents: Array, gain_db: Array, present: Array) -> tuple[Array, Array]:
+        place = np.array([30.0, 60.0, 10.0]) + latents.mean(axis=(1, 2))[:, None]
+        return place, np.tile(np.diag([60.0**2, 80.0**2, 8.0**2]), (len(latents), 1, 1))
+
+
+def gaussian(count: int, sigma_m: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Estimates:
+    """Errors whose covariance is honest."""
+    draws = np.random.default_rng(4)
+    scale = np.array(sigma_m)
+    return Estimates(draws.standard_normal((count, 3)) * scale, np.tile(np.diag(scale**2), (count, 1, 1)))
+
+
+def test_figures_of_honest_errors_are_those_of_a_gaussian() -> None:
+    found = figures(gaussian(200_000))
+    expected = {
+        "mean_m": (8 / np.pi) ** 0.5,
+        "e50_m": 2.366**0.5,
+        "e90_m": 6.251**0.5,
+        "h50_m": (2 * np.log(2)) ** 0.5,
+        "h90_m": (2 * np.log(10)) ** 0.5,
+        "v50_m": 0.6745,
+        "v90_m": 1.6449,
+        "availability": (1 - np.exp(-0.5)) * 0.9973,
+        "anees": 1.0,
+        "coverage_h95": 0.95,
+        "coverage_v95": 0.95,
+    }
+    assert found == {name: pytest.approx(value, rel=0.01) for name, value in expected.items()}
+
+
+def test_boasting_shows() -> None:
+    honest = gaussian(20_000, (3.0, 2.0, 1.0))
+    boasting = figures(Estimates(honest.error_m, honest.covariance_m2 / 4))
+    assert boasting["anees"] == pytest.approx(4.0, rel=0.05)
+    assert boasting["coverage_h95"] == pytest.approx(1 - np.exp(-5.991 / 8), abs=0.02)
+    assert boasting["coverage_v95"] == pytest.approx(0.673, abs=0.02)
+
+
+def test_intervals_are_as_wide_as_theory_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.evaluate.RESAMPLES", 500)
+    estimates = gaussian(2_000)
+    low, high = intervals(estimates, np.arange(2_000), np.random.default_rng(1))["mean_m"]
+    spread = (3 - 8 / np.pi) ** 0.5 / 2_000**0.5
+    assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+    assert low < np.linalg.norm(estimates.error_m, axis=1).mean() < high
+
+
+def test_what_belongs_together_is_drawn_together() -> None:
+    """Twenty ways with one error each: no more certain for a hundred snapshots on each."""
+    ways = gaussian(20)
+    repeated = ways.take(np.repeat(np.arange(20), 100))
+    low, high = intervals(repeated, np.repeat(np.arange(20), 100), np.random.default_rng(1))["mean_m"]
+    few = intervals(ways, np.arange(20), np.random.default_rng(1))["mean_m"]
+    assert [low, high] == pytest.approx(few, rel=0.05)
+    assert intervals(repeated, np.zeros(2_000, int), np.random.default_rng(1)) == {}
+
+
+def test_stretches_follow_each_other() -> None:
+    assert stretches(np.array([5, 0, 7]), np.array([2, 3, 1])).tolist() == [5, 6, 0, 1, 2, 7]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Enough to see that they are drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sim.evaluate.RESAMPLES", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    model = Compass()
+    systems = [System("compass", model, 10, 0), System("compass at 2 bits", model, 2)]
+    return evaluate(systems, points=80)
+
+
+def test_there_is_a_row_for_each_system_split_and_subset(rows: list[dict[str, Any]]) -> None:
+    assert [(row["system"], row["split"], row["subset"]) for row in rows] == [
+        (system, split, subset)
+        for split in ("random", "blocked", "trajectory")
+        for system in ("compass", "compass at 2 bits")
+        for subset in ("served", "all")
+    ]
+    for row in rows:
+        assert row.keys() >= ASKED
+        assert row["points"] <= 80
+        assert sum(part["points"] for part in row["by_sites_in_sight"].values()) == row["points"]
+        low, high = row["intervals"]["mean_m"]
+        assert low < row["mean_m"] < high
+        assert (row["clock"], row["seed"]) == ("ue_unknown", 1)
+
+
+def test_rows_tell_what_it_costs(rows: list[dict[str, Any]]) -> None:
+    fine, coarse = rows[0], rows[2]
+    assert (fine["payload_bits"], coarse["payload_bits"]) == (240, 48)
+    assert fine["payload_ratio"] == 240 / (10 * 8 * 24 * 64)
+    assert fine["wire_bits"] - fine["payload_bits"] == coarse["wire_bits"] - coarse["payload_bits"]
+    assert 54 * 8 < fine["wire_bits"] - fine["payload_bits"] < 200 * 8
+    assert (fine["samples_trained"], coarse["samples_trained"]) == (0, None)
+
+
+def test_the_same_seed_gives_the_same_rows(rows: list[dict[str, Any]]) -> None:
+    again = evaluate([System("compass", Compass(), 10, 0)], ["blocked"], points=80)
+    wanted = [row for row in rows if row["system"] == "compass" and row["split"] == "blocked"]
+    assert json.dumps(again) == json.dumps(wanted)
+    other = evaluate([System("compass", Compass(), 10, 0)], ["blocked"], points=80, seed=2)
+    assert other[0]["mean_m"] != wanted[0]["mean_m"]
+
+
+def test_pilots_are_made_and_encoded_once_for_all_bits() -> None:
+    model = Compass()
+    snapshots = held_out("random", clock=Clock(kind="synchronised")).thinned(30)
+    shares: list[float] = []
+    estimate([System("a", model, bits) for bits in (10, 8, 6)], snapshots, shares.append)
+    assert model.seen == [30] * 6
+    assert shares == [1.0]
+
+
+def test_a_model_that_does_not_fit_or_gives_no_number_is_told() -> None:
+    snapshots = held_out("blocked", clock=Clock(kind="ue_unknown")).thinned(3)
+    narrow = Compass()
+    narrow.csi_shape = (10, 8, 12)
+    with pytest.raises(EvaluationError, match=r"6 base stations and CSI \[10, 8, 12\] cannot be judged"):
+        estimate([System("narrow", narrow, 10)], snapshots)
+
+    class Lost(Compass):
+        def fuse(self, latents: Array, gain_db: Array, present: Array) -> tuple[Array, Array]:
+            position, covariance = super().fuse(latents, gain_db, present)
+            return position * np.nan, covariance
+
+    with pytest.raises(EvaluationError, match="lost: positions or covariances that are not numbers"):
+        estimate([System("lost", Lost(), 10)], snapshots)
+    with pytest.raises(EvaluationError, match="bits must be from 1 to 16, not 17"):
+        System("fat", Compass(), 17)
+
+
+def test_figures_are_printed_in_eighty_columns(rows: list[dict[str, Any]]) -> None:
+    stream = io.StringIO()
+    print_rows(rows, Console(width=80, file=stream))
+    text = stream.getvalue()
+    assert "…" not in text
+    assert "compass at 2 bits: 48 bits per base station and snapshot (0.04% of the CSI)" in text
+    for row in rows:
+        assert metres(row["mean_m"]) in text
+    assert [metres(value) for value in (0.126, 9.994, 9.996, 99.94, 99.96, None)] == [
+        "0.13",
+        "9.99",
+        "10.0",
+        "99.9",
+        "100",
+        "–",
+    ]
+
+
+def test_json_appears_whole_or_not_at_all(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    write_json(rows, tmp_path / "figures.json")
+    assert json.loads((tmp_path / "figures.json").read_text()) == rows
+    assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
+    with pytest.raises(UserError, match=r"figures\.json: cannot be written \(No such file"):
+        write_json(rows, tmp_path / "none" / "figures.json")
+
+
+class TestCommandLine:
+    """`python -m sim evaluate` with the shipped weights, on a few points."""
+
+    def refused(self, *arguments: str) -> str:
+        result = CliRunner().invoke(app, ["evaluate", *arguments])
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert len(result.stderr.splitlines()) == 1
+        return result.stderr
+
+    def test_a_few_points(self, tmp_path: Path) -> None:
+        name = shipped_models()[0]
+        path = tmp_path / "figures.json"
+        arguments = ["evaluate", "--model", name, "--points", "24", "--json", str(path)]
+        result = CliRunner().invoke(app, [*arguments, "--bits", "4", "--bits", "10"])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.splitlines()[-1] == f"figures: {path}"
+        rows = json.loads(path.read_text())
+        assert len(rows) == 12
+        by_name = {(row["system"], row["split"], row["subset"]): row for row in rows}
+        every = by_name[name, "random", "all"]
+        assert every["payload_bits"] == 7_680
+        assert every["payload_ratio"] == 0.0625
+        assert every["samples_trained"] > 0
+        assert every["mean_m"] < 60
+        assert by_name[f"{name} at 4 bits", "random", "all"]["payload_bits"] == 3_072
+
+    def test_shipped_models_are_all_judged_unless_some_are_named(self) -> None:
+        assert [system.name for system in systems_of(shipped_models())] == shipped_models()
+        assert all(system.samples_trained for system in systems_of(shipped_models()))
+
+    def test_mistakes(self) -> None:
+        assert (
+            self.refused("--split", "tuesday")
+            == "unknown split 'tuesday'; one of random, blocked, trajectory\n"
+        )
+        assert (
+            self.refused("--clock", "sundial") == "unknown clock 'sundial'; one of ue_unknown, synchronised\n"
+        )
+        assert self.refused("--model", "none").startswith("no model 'none' (shipped: ")
+        assert self.refused("--bits", "20") == "bits must be from 1 to 16, not 20\n"
