@@ -80,6 +80,11 @@ class Frame:
 def encode_frame(frame: Frame, *, limits: FrameLimits = DEFAULT_LIMITS) -> tuple[bytes, bytes, bytes]:
     """Turn a frame into topic, header and payload. Raises FrameError where a receiver would refuse it."""
     _check(frame, limits)
+    return frame_parts(frame)
+
+
+def frame_parts(frame: Frame) -> tuple[bytes, bytes, bytes]:
+    """Turn a frame that is known to be good into topic, header and payload."""
     head = _PACKER.pack(
         (
             VERSION,

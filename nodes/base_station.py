@@ -118,7 +118,10 @@ class BaseStation:
     ) -> Frame | None:
         """Frame of an embedding, or None when the policy keeps silent; the rest as of `snapshot`."""
         gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
-        payload = self._size(Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self.payload, embedding.latent))
+        payload: Payload | None = self._payload
+        if self._policy is not None:
+            heard = Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self._payload, embedding.latent)
+            payload = self._chosen(self._policy(heard))
         if payload is None:
             return None
         self._next_seq[ue] = seq + 1
@@ -153,10 +156,7 @@ class BaseStation:
         """The bytes of a message."""
         return pack(quantise(embedding.latent[: payload.dims], payload.bits, step), payload.bits)
 
-    def _size(self, heard: Heard) -> Payload | None:
-        if self._policy is None:
-            return self.payload
-        payload = self._policy(heard)
+    def _chosen(self, payload: Payload | None) -> Payload | None:
         return None if payload is None else self._checked(payload)
 
     def _checked(self, payload: Payload) -> Payload:

@@ -64,6 +64,11 @@ class Centre:
     def expect(self, snapshot: Snapshot) -> None:
         """A UE has been sampled: there should be a fix by the deadline."""
         self.book.open(snapshot)
+        self._record_truth(snapshot)
+        closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
+        self._agenda.call(closing_ns, Moment.CLOSE, lambda: self._give_up(snapshot))
+
+    def _record_truth(self, snapshot: Snapshot) -> None:
         place = dict(zip(XYZ, snapshot.position_m.tolist(), strict=True))
         self._recorder.bus.json(
             f"truth/{snapshot.ue}/",
@@ -73,8 +78,6 @@ class Centre:
             t_ns=snapshot.t_sample_ns,
             seq=snapshot.seq,
         )
-        closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
-        self._agenda.call(closing_ns, Moment.CLOSE, lambda: self._give_up(snapshot))
 
     def receive(self, arrivals: Sequence[Arrival]) -> None:
         """Frames arrive now, all that do."""
@@ -133,6 +136,10 @@ class Centre:
         kind = "revise" if snapshot is None else "fix"
         content = fix.position_m.tobytes() + fix.covariance_m2.tobytes() + track_bytes(fix.track)
         self._events.add(Event(fix.t_fix_ns, kind, f"{fix.ue}#{fix.seq}", ",".join(fix.bs_used)), content)
+        self._record_fix(fix)
+        self._record_track(fix.track, fix.t_fix_ns, fix.seq)
+
+    def _record_fix(self, fix: Fix) -> None:
         self._recorder.bus.json(
             f"fix/{fix.ue}/",
             "fix",
@@ -149,10 +156,11 @@ class Centre:
             t_ns=fix.t_fix_ns,
             seq=fix.seq,
         )
-        self._record_track(fix.track, fix.t_fix_ns, fix.seq)
 
     def _give_up(self, snapshot: Snapshot) -> None:
         """A deadline has passed of which the central unit may not know: perhaps no frame came at all."""
+        if self.book.snapshot(snapshot.ue, snapshot.t_sample_ns) is None:
+            return
         track = self.unit.track(snapshot.ue, snapshot.t_sample_ns)
         closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
         self._miss(snapshot.ue, snapshot.t_sample_ns, closing_ns + self.policy.processing_ns, track)

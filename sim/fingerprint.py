@@ -79,9 +79,7 @@ class Fingerprint:
     def _hash(self, event: Event, content: bytes) -> None:
         line = f"{event}\n".encode()
         self._events.update(line)
-        self._contents.update(line)
-        self._contents.update(len(content).to_bytes(8, "little"))
-        self._contents.update(content)
+        self._contents.update(line + len(content).to_bytes(8, "little") + content)
         self.count += 1
         if self._listener is not None:
             self._listener(event)

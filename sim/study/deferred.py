@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from broker.bus import Arrival
 from broker.frame import Frame
-from nodes import CentralUnit, Outcome, PositioningModel, Snapshot, Track, Tracker, TrackerParams
+from nodes import CentralUnit, Fix, Outcome, PositioningModel, Snapshot, Track, Tracker, TrackerParams
 from nodes.central_unit import Update
 from nodes.fuser import Fused, Fuser
 from sim.centre import Centre, tracker_params
@@ -148,6 +148,15 @@ class DeferredCentre(Centre):
     def _decoded(self, arrival: Arrival) -> Frame:
         assert isinstance(arrival.parts, Encoded)
         return arrival.parts.frame
+
+    def _record_truth(self, snapshot: Truth) -> None:
+        """Not recorded, nor are fixes and tracks: nobody keeps the bus of a study."""
+
+    def _record_fix(self, fix: Fix) -> None:
+        pass
+
+    def _record_track(self, track: Track | None, t_ns: int, seq: int) -> None:
+        pass
 
     def _give_up(self, snapshot: Truth) -> None:
         self._closings.append(snapshot)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.bus import Arrival
-from broker.frame import Frame, encode_frame
+from broker.frame import Frame, frame_parts
 from models.quantiser import quantise
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy
 from nodes.positioning_model import Embedding
@@ -113,7 +113,7 @@ class Encoded(Parts):
 
 def encoded(frame: Frame) -> Encoded:
     """A frame as it goes over a `DirectWire`."""
-    parts = Encoded(encode_frame(frame))
+    parts = Encoded(frame_parts(frame))
     parts.frame = frame
     return parts
 
