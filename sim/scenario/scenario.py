@@ -88,7 +88,7 @@ class Message(Part):
 class Model(Message):
     """The network that encodes at the base stations and fuses at the central unit."""
 
-    name: str = Field(default="ecc-q10", min_length=1, description="a shipped model's name, or a path")
+    name: str = Field(default="ecc-r", min_length=1, description="a shipped model's name, or a path")
     per_bs: dict[Id, Message] = Field(default_factory=dict, description="by base station: keys that differ")
 
     def message_of(self, bs: str) -> Message:

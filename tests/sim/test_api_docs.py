@@ -23,7 +23,7 @@ def test_the_example_has_ten_lines() -> None:
 
 
 def test_the_example_passes(tmp_path: Path) -> None:
-    if not (WEIGHTS / "ecc-q10").is_dir():
+    if not (WEIGHTS / "ecc-r").is_dir():
         pytest.skip("the shipped weights are not there")
     assert EXAMPLE is not None
     (tmp_path / EXAMPLE[1]).write_text(EXAMPLE[2])

@@ -60,8 +60,8 @@ def test_core_requirements_are_those_of_the_project() -> None:
 def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("models.runtime.WEIGHTS", tmp_path)
     assert doctor.weights().state == "broken"
-    (tmp_path / "ecc-q10").mkdir()
-    assert "ecc-q10" in doctor.weights().found
+    (tmp_path / "ecc-r").mkdir()
+    assert "ecc-r" in doctor.weights().found
 
 
 def test_llvm_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

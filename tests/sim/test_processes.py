@@ -70,7 +70,7 @@ def test_shipped_scenarios_over_processes(path: Path) -> None:
     assert (many.fingerprint, many.digest) == (one.fingerprint, one.digest)
 
 
-@pytest.mark.skipif(not (WEIGHTS / "ecc-q10").is_dir(), reason="the shipped weights are not there")
+@pytest.mark.skipif(not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there")
 def test_real_weights_give_the_same_over_processes() -> None:
     scenario = Scenario.load(ROOT / "scenarios" / "spiral.yaml", duration="0.5 s")
     one, many = run(scenario), run(scenario, processes=True)

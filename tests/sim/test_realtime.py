@@ -170,7 +170,7 @@ def test_parts_that_die_or_hang_are_noticed_and_used_again() -> None:
     assert not children()
 
 
-@pytest.mark.skipif(not (WEIGHTS / "ecc-q10").is_dir(), reason="the shipped weights are not there")
+@pytest.mark.skipif(not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sim", "run", "scenarios/spiral.yaml", "--realtime"]

@@ -284,7 +284,7 @@ class TestEndings:
         check_incomplete(tmp_path / "run", fixes=5)
 
     def test_a_model_that_does_not_fit_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="model ecc-q10: bs5: bs5 is not a BS of the model"):
+        with pytest.raises(UserError, match="model ecc-r: bs5: bs5 is not a BS of the model"):
             run_quietly(QUIET, tmp_path / "run", model=GeometryModel(["bs1", "bs2", "bs3", "bs4"]))
         assert not (tmp_path / "run").exists()
 

@@ -12,7 +12,7 @@ from tests.sim.kit import FINGERPRINTS, ROOT, shipped_run, shipped_scenarios
 
 SPIRAL = ROOT / "scenarios" / "spiral.yaml"
 needs_weights = pytest.mark.skipif(
-    not (WEIGHTS / "ecc-q10").is_dir(), reason="the shipped weights are not there"
+    not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there"
 )
 
 

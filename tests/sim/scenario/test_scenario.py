@@ -29,7 +29,7 @@ ues:
     trajectory: {kind: waypoints, points: [[40 m, 80 m, 2 m], [50 m, 80 m, 2 m]], speed: 5.4 km/h}
     rate: 1 Hz
   d: {rate: 1 Hz, trajectory: {kind: line, from: [40 m, 80 m, 2 m], to: [50 m, 80 m, 2 m], duration: 7 s}}
-model: {name: ecc-q10, bits: 8, dims: 512, per_bs: {bs3: {bits: 6}}}
+model: {name: ecc-r, bits: 8, dims: 512, per_bs: {bs3: {bits: 6}}}
 fronthaul:
   overhead: 60 B
   default: {capacity: 10 Mbit/s, latency: 1 ms, jitter: {kind: normal, sigma: 0.1 ms}, queue: 64 KiB}
@@ -66,7 +66,7 @@ def test_defaults_are_those_of_the_reference(load: Load) -> None:
         5e-9,
     )
     assert (scenario.cu.deadline, scenario.cu.min_bs, scenario.cu.late) == (0.05, 2, "drop")
-    assert (scenario.model.name, scenario.model.bits) == ("ecc-q10", None)
+    assert (scenario.model.name, scenario.model.bits) == ("ecc-r", None)
     tree, attach = scenario.fronthaul.laws()
     assert tree == dict.fromkeys(scenario.bs_ids, (FronthaulLaw(), None))
     assert attach == {bs: bs for bs in scenario.bs_ids}

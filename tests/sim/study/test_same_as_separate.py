@@ -64,7 +64,7 @@ def test_summaries_are_those_of_separate_runs() -> None:
 
 
 def test_a_fusion_does_not_depend_on_its_batch() -> None:
-    model = load_model("ecc-q10")
+    model = load_model("ecc-r")
     random = np.random.default_rng(1)
     num = 24 * ROWS_AT_A_TIME
     latents = random.standard_normal((num, model.num_bs, model.dims)).astype(np.float32)
