@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,7 +74,8 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     set_aside(state, options, report)
     trainer = make_trainer(config, points, state, options, report)
     try:
-        trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
+        with denormals_flushed():
+            trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
     except KeyboardInterrupt:
         report(f"stopped; the state is in {state}: --resume goes on from there")
         raise
@@ -82,6 +84,18 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     if trainer.stage == "local":
         return None
     return export_model(trainer, folder, report)
+
+
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Numbers too small to be normal count as zero, on this thread, for a while: they are slow, and teach nothing."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def require_training_stack() -> None:
@@ -184,7 +198,6 @@ def make_trainer(
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    torch.set_flush_denormal(True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     site = Site(
         MUNICH6.bs_ids,

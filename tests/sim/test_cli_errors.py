@@ -76,7 +76,7 @@ def edited(old: str, new: str) -> str:
             "transport: inproc",
             "faults:\n  - {at: 1 s, kind: bs_down, bs: bs7}",
             (
-                "edited.yaml:32:34 faults[0].bs: unknown base station 'bs7'; did you mean 'bs6'? "
+                "edited.yaml:33:34 faults[0].bs: unknown base station 'bs7'; did you mean 'bs6'? "
                 "allowed: bs1, bs2, bs3, bs4, bs5, bs6"
             ),
         ),
