@@ -88,7 +88,7 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
 
 @contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Numbers too small to be normal count as zero, on this thread, for a while: they are slow, and teach nothing."""
+    """For a while, numbers too small to be normal count as zero: they are slow, and teach nothing."""
     import torch
 
     torch.set_flush_denormal(True)
