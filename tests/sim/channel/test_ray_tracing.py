@@ -363,7 +363,7 @@ def test_another_site_and_another_way_are_traced_by_themselves(
 ) -> None:
     spiral = SHIPPED_TRACES.parent / "spiral.yaml"
     changes = [
-        "duration=0.2 s",
+        f"duration={FEW / 10} s",
         "deployment={preset: munich6, sites: {bs1: {position: [120 m, 80 m, 40 m]}}}",
     ]
     lines: list[str] = []
@@ -371,7 +371,7 @@ def test_another_site_and_another_way_are_traced_by_themselves(
     with pytest.raises(ChannelError):
         open_channel(moved, lines.append, may_trace=False)
     pilots = open_channel(moved, lines.append).pilots("ue1", 1)
-    assert lines[0] == "spiral: 2 of 2 positions to trace"
+    assert lines[0] == f"spiral: {FEW} of {FEW} positions to trace"
     (path,) = cache.glob("*.h5")
     assert path.name.endswith(f"-{world_of(moved.deployment).key()}.h5")
     shipped = open_channel(load_scenario(spiral, changes[:1]), lines.append).pilots("ue1", 1)

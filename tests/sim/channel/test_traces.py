@@ -36,10 +36,30 @@ def test_paths_come_in_the_order_asked_for_from_whatever_file(tmp_path: Path) ->
     library = TraceLibrary(WORLD, [tmp_path])
     rows = np.random.default_rng(0).integers(0, 12, 40)
     assert not library.missing(everything.position_m[rows]).any()
-    found, wanted = library.paths(everything.position_m[rows]), everything.select(rows)
+    found, wanted = library.paths(everything.position_m[rows]).whole(), everything.select(rows)
     np.testing.assert_array_equal(found.gain, wanted.gain)
     np.testing.assert_array_equal(found.position_m, wanted.position_m)
     np.testing.assert_array_equal(found.count, wanted.count)
+
+
+def test_paths_are_read_block_by_block_and_are_those_of_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.channel.traces.BLOCK", 8)
+    one, other = stored(tmp_path, "one", 7, 1), stored(tmp_path, "other", 5, 2)
+    everything = concatenate([one, other])
+    library = TraceLibrary(WORLD, [tmp_path])
+    rows = np.random.default_rng(0).integers(0, 12, 40)
+    assert not library.missing(everything.position_m[rows]).any()
+    found, wanted = library.paths(everything.position_m[rows]), everything.select(rows)
+    assert len(found) == 40
+    for index in [*range(40), 3]:
+        table, row = found.at(index)
+        assert len(table) <= 8
+        np.testing.assert_array_equal(table.position_m[row], wanted.position_m[index])
+        one_of, same = table.select(np.array([row])), wanted.select(np.array([index]))
+        np.testing.assert_array_equal(one_of.gain, same.gain)
+        np.testing.assert_array_equal(one_of.mirror, same.mirror)
 
 
 def test_what_is_missing_is_told_one_by_one(tmp_path: Path) -> None:
