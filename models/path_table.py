@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,10 @@ class PathTable:
             dict(self.attributes),
         )
 
+    def at(self, row: int) -> tuple[PathTable, int]:
+        """A table that has the row, and which of its rows it is: this one. See also :class:`PathFile`."""
+        return self, row
+
     def power(self) -> Array:
         """Sum of the squared gains of each link, ``[P, L]``."""
         power = np.abs(self.gain.astype(np.complex128)) ** 2
@@ -115,7 +121,10 @@ _PATH_COLUMNS = {
     "line_of_sight": "bool",
 }
 _PER_PATH = {"ue_direction": (3,), "bs_direction": (3,), "mirror": (3, 3)}
+_MUST_BE_FINITE = ("gain_re", "gain_im", "delay_s")
 _MIRROR_SCALE = 127.0
+CHECKED_AT_ONCE = 1 << 17
+"""Paths that are in memory while a file is checked."""
 
 
 def concatenate(tables: list[PathTable]) -> PathTable:
@@ -169,61 +178,106 @@ def write_path_table(table: PathTable, path: Path) -> None:
     partial.replace(path)
 
 
-def read_path_table(path: Path) -> PathTable:
-    """Read a path table.
+class PathFile:
+    """A path table on disk, read in parts: what is in memory does not grow with the number of paths.
+
+    Args:
+        path: The file; its positions and counts are read, everything is checked.
 
     Raises:
         PathTableError: The file is missing, damaged, of another version, or its parts do not fit together.
     """
-    if not path.is_file():
-        raise PathTableError(f"{path}: no such path table")
-    try:
-        with h5py.File(path, "r") as file:
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise PathTableError(f"{path}: no such path table")
+        with self._reading() as file:
             if file.attrs.get("format") != "fronthaul-sim path table":
                 raise PathTableError(f"{path}: not a path table")
-            if int(file.attrs["version"]) != FORMAT_VERSION:
-                raise PathTableError(
-                    f"{path}: path table version {file.attrs['version']}, expected {FORMAT_VERSION}"
-                )
-            column = {name: file[name][...] for name in file}
-            world_key = str(file.attrs["world_key"])
-            bs_ids = tuple(str(bs) for bs in file.attrs["bs_ids"])
-            attributes = {k[len("about.") :]: v for k, v in file.attrs.items() if k.startswith("about.")}
-    except PathTableError:
-        raise
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise PathTableError(f"{path}: damaged path table ({str(error).splitlines()[0]})") from error
-    missing = {"position_m", "count", "dropped_energy", *_PATH_COLUMNS} - column.keys()
-    if missing:
-        raise PathTableError(f"{path}: damaged path table (no {', '.join(sorted(missing))})")
-    count = column["count"].astype(np.int32)
-    ends = np.cumsum(count.reshape(-1), dtype=np.int64)
-    total = int(ends[-1]) if len(ends) else 0
-    num_ue = len(column["position_m"])
-    wanted = {
-        "position_m": (num_ue, 3),
-        "count": (num_ue, len(bs_ids)),
-        "dropped_energy": (num_ue, len(bs_ids)),
-        **{name: (total, *_PER_PATH.get(name, ())) for name in _PATH_COLUMNS},
-    }
-    if any(column[name].shape != shape for name, shape in wanted.items()):
-        raise PathTableError(f"{path}: damaged path table (its parts differ in length)")
-    finite = all(np.isfinite(column[n]).all() for n in ("position_m", "gain_re", "gain_im", "delay_s"))
-    if not finite:
-        raise PathTableError(f"{path}: damaged path table (numbers that are not finite)")
-    return PathTable(
-        world_key,
-        bs_ids,
-        column["position_m"],
-        (ends - count.reshape(-1)).reshape(count.shape),
-        count,
-        (column["gain_re"] + 1j * column["gain_im"]).astype(np.complex64),
-        column["delay_s"],
-        column["ue_direction"],
-        column["bs_direction"],
-        column["mirror"].astype(np.float32) / np.float32(_MIRROR_SCALE),
-        column["image_distance_m"],
-        column["line_of_sight"],
-        column["dropped_energy"].astype(np.float32),
-        attributes,
-    )
+            version = int(file.attrs["version"])
+            if version != FORMAT_VERSION:
+                raise PathTableError(f"{path}: path table version {version}, expected {FORMAT_VERSION}")
+            self.world_key = str(file.attrs["world_key"])
+            self.bs_ids = tuple(str(bs) for bs in file.attrs["bs_ids"])
+            about = {key: value for key, value in file.attrs.items() if key.startswith("about.")}
+            self.attributes = {key[len("about.") :]: value for key, value in about.items()}
+            missing = {"position_m", "count", "dropped_energy", *_PATH_COLUMNS} - file.keys()
+            if missing:
+                raise PathTableError(f"{path}: damaged path table (no {', '.join(sorted(missing))})")
+            self.position_m: Array = file["position_m"][...]
+            self.count: Array = file["count"][...].astype(np.int32)
+            self.dropped_energy: Array = file["dropped_energy"][...].astype(np.float32)
+            ends = np.cumsum(self.count.reshape(-1), dtype=np.int64)
+            self.num_paths = int(ends[-1]) if len(ends) else 0
+            self._check_shapes({name: file[name].shape for name in file})
+            self.first: Array = (ends - self.count.reshape(-1)).reshape(self.count.shape)
+            self._check_finite(file)
+
+    def __len__(self) -> int:
+        return len(self.position_m)
+
+    def rows(self, rows: Array) -> PathTable:
+        """The positions with these indices, ``[n]``, in that order; best close together in the file."""
+        first, count = self.first[rows], self.count[rows]
+        low = int(first.min(initial=self.num_paths))
+        high = max(int((first + count).max(initial=0)), low)
+        with self._reading() as file:
+            column = {name: file[name][low:high] for name in _PATH_COLUMNS}
+        return PathTable(
+            self.world_key,
+            self.bs_ids,
+            self.position_m[rows],
+            first - low,
+            count,
+            (column["gain_re"] + 1j * column["gain_im"]).astype(np.complex64),
+            column["delay_s"],
+            column["ue_direction"],
+            column["bs_direction"],
+            column["mirror"].astype(np.float32) / np.float32(_MIRROR_SCALE),
+            column["image_distance_m"],
+            column["line_of_sight"],
+            self.dropped_energy[rows],
+            dict(self.attributes),
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[h5py.File]:
+        try:
+            with h5py.File(self.path, "r") as file:
+                yield file
+        except PathTableError:
+            raise
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            why = str(error).splitlines()[0]
+            raise PathTableError(f"{self.path}: damaged path table ({why})") from error
+
+    def _check_shapes(self, found: dict[str, tuple[int, ...]]) -> None:
+        links = (len(self.position_m), len(self.bs_ids))
+        wanted = {
+            "position_m": (len(self.position_m), 3),
+            "count": links,
+            "dropped_energy": links,
+            **{name: (self.num_paths, *_PER_PATH.get(name, ())) for name in _PATH_COLUMNS},
+        }
+        if any(found[name] != shape for name, shape in wanted.items()):
+            raise PathTableError(f"{self.path}: damaged path table (its parts differ in length)")
+
+    def _check_finite(self, file: h5py.File) -> None:
+        finite = bool(np.isfinite(self.position_m).all())
+        for name in _PATH_COLUMNS:
+            for start in range(0, self.num_paths, CHECKED_AT_ONCE):
+                part = file[name][start : start + CHECKED_AT_ONCE]
+                finite = finite and (name not in _MUST_BE_FINITE or bool(np.isfinite(part).all()))
+        if not finite:
+            raise PathTableError(f"{self.path}: damaged path table (numbers that are not finite)")
+
+
+def read_path_table(path: Path) -> PathTable:
+    """Read a whole path table.
+
+    Raises:
+        PathTableError: The file is missing, damaged, of another version, or its parts do not fit together.
+    """
+    file = PathFile(path)
+    return file.rows(np.arange(len(file)))

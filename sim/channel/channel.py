@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,14 @@ __all__ = ["Channel", "ChannelError", "open_channel", "world_of"]
 Floats = NDArray[np.float64]
 
 
+class PathsOfSnapshots(Protocol):
+    """A whole path table, or one that is read as it is needed."""
+
+    def at(self, index: int, /) -> tuple[PathTable, int]:
+        """A table that has a snapshot's paths, and which of its rows they are."""
+        ...
+
+
 class Channel:
     """Pilots heard by all base stations, snapshot by snapshot; the same for the same arguments.
 
@@ -38,7 +47,7 @@ class Channel:
         air: Air,
         clock: Clock,
         seed: int,
-        paths: Mapping[str, PathTable],
+        paths: Mapping[str, PathsOfSnapshots],
         velocity_mps: Mapping[str, Floats],
     ) -> None:
         self._air, self._clock, self._seed = air, clock, seed
@@ -52,9 +61,8 @@ class Channel:
 
     def channel(self, ue: str, index: int) -> NDArray[np.complex64]:
         """Channel (1) without noise, ``[num_bs, num_slots, num_ant, num_sc]``."""
-        return self._air.channel(
-            self._paths[ue], index, self._velocity_mps[ue][index], self.clock_offset_s(ue, index)
-        )
+        table, row = self._paths[ue].at(index)
+        return self._air.channel(table, row, self._velocity_mps[ue][index], self.clock_offset_s(ue, index))
 
     def clock_offset_s(self, ue: str, index: int) -> Floats:
         """Timing offset of each link in one snapshot: the UE's, common to all, plus each base station's."""

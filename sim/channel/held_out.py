@@ -154,10 +154,10 @@ def on_the_way() -> tuple[dict[str, PathTable], dict[str, Floats]]:
     paths: dict[str, PathTable] = {}
     velocity_mps: dict[str, Floats] = {}
     for scenario in map(shipped_scenario, TRAJECTORIES):
-        for ue, table in find_paths(scenario).items():
+        for ue, stored in find_paths(scenario).items():
             name = f"{scenario.name}/{ue}"
             t_s = scenario.sample_times_ns(ue) * 1e-9
-            paths[name] = table
+            paths[name] = stored.whole()
             velocity_mps[name] = scenario.trajectory(ue).velocity_in_world_mps(t_s)
     return paths, velocity_mps
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.path_table import PathTable, PathTableError, concatenate, read_path_table
+from models.path_table import PathFile, PathTable, PathTableError, concatenate
 from sim.channel.world import World
 from sim.scenario import Scenario
 
 GRID_M = 1e-4
 """Positions are looked up on this grid, so that rounding in the last digit finds the same trace."""
+
+BLOCK = 256
+"""Snapshots of a UE whose paths are in memory at a time."""
 
 SHIPPED_TRACES = Path(__file__).resolve().parents[2] / "scenarios" / "traces"
 
@@ -70,7 +74,7 @@ class TraceLibrary:
                 folder.glob(f"*{self.world_key}.h5"), key=lambda path: (not path.name.startswith(first), path)
             )
         ]
-        self._tables: list[PathTable] = []
+        self._files: list[PathFile] = []
         self._where: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def add(self, path: Path) -> None:
@@ -79,12 +83,12 @@ class TraceLibrary:
         Raises:
             PathTableError: It is damaged, or of another world than its name says.
         """
-        table = read_path_table(path)
-        if table.world_key != self.world_key:
-            raise PathTableError(f"{path}: paths of world {table.world_key}, expected {self.world_key}")
-        number = len(self._tables)
-        self._tables.append(table)
-        for row, place in enumerate(map(tuple, on_grid(table.position_m).tolist())):
+        file = PathFile(path)
+        if file.world_key != self.world_key:
+            raise PathTableError(f"{path}: paths of world {file.world_key}, expected {self.world_key}")
+        number = len(self._files)
+        self._files.append(file)
+        for row, place in enumerate(map(tuple, on_grid(file.position_m).tolist())):
             self._where.setdefault(place, (number, row))
 
     def missing(self, position_m: NDArray[Any]) -> NDArray[np.bool_]:
@@ -96,11 +100,42 @@ class TraceLibrary:
                 return lacking
             self.add(self._unread.pop(0))
 
-    def paths(self, position_m: NDArray[Any]) -> PathTable:
-        """One table with a row per position, in order; none may be missing."""
-        found = np.array([self._where[tuple(place)] for place in on_grid(position_m).tolist()])
-        numbers, rows = found.T
+    def paths(self, position_m: NDArray[Any]) -> StoredPaths:
+        """The paths of each position, in order; none may be missing."""
+        places = [self._where[tuple(place)] for place in on_grid(position_m).tolist()]
+        return StoredPaths(self._files, np.array(places, dtype=np.int32).reshape(-1, 2))
+
+
+class StoredPaths:
+    """Paths of a UE's snapshots, read from their files block by block: a long run needs no more memory.
+
+    Args:
+        files: Where they are.
+        places: File and row of each snapshot, ``[n, 2]``.
+    """
+
+    def __init__(self, files: Sequence[PathFile], places: NDArray[np.int32]) -> None:
+        self._files, self._places = files, places
+        self._block = -1
+        self._table: PathTable | None = None
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def at(self, index: int) -> tuple[PathTable, int]:
+        """A table that has a snapshot's paths, and which of its rows they are; raises PathTableError."""
+        block, row = divmod(index, BLOCK)
+        if self._table is None or block != self._block:
+            self._table, self._block = self._read(self._places[block * BLOCK : (block + 1) * BLOCK]), block
+        return self._table, row
+
+    def whole(self) -> PathTable:
+        """One table with a row per snapshot; raises PathTableError."""
+        return self._read(self._places)
+
+    def _read(self, places: NDArray[np.int32]) -> PathTable:
+        numbers, rows = places.T
         used = np.unique(numbers)
-        parts = [self._tables[number].select(rows[numbers == number]) for number in used]
+        parts = [self._files[number].rows(rows[numbers == number]) for number in used]
         order = np.concatenate([np.flatnonzero(numbers == number) for number in used])
         return concatenate(parts).select(np.argsort(order))

@@ -14,6 +14,7 @@ from models.path_table import PathTable, PathTableError, concatenate, read_path_
 from sim.channel.errors import ChannelError
 from sim.channel.tracer import Tracer, require_ray_tracer
 from sim.channel.traces import (
+    StoredPaths,
     TraceLibrary,
     position_digest,
     scenario_positions,
@@ -36,7 +37,7 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def find_paths(scenario: Scenario, report: Report = say, *, may_trace: bool = True) -> dict[str, PathTable]:
+def find_paths(scenario: Scenario, report: Report = say, *, may_trace: bool = True) -> dict[str, StoredPaths]:
     """Paths of every snapshot of every UE, traced now where no stored trace has them.
 
     Raises:
