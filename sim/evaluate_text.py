@@ -12,10 +12,10 @@ from sim.summary_text import MISSING
 
 Row = Mapping[str, Any]
 
-ERRORS = ("points", "mean", "95 %", "e90", "H 50 %", "H 90 %", "V 50 %", "V 90 %")
+ERRORS = ("points", "mean", "95 %", "e90", "H 50", "H 90", "V 50", "V 90")
 HONESTY = ("available", "ANEES", "in 95 % H", "in 95 % V")
 LEGEND = (
-    "Errors in m; 95 %: confidence interval of the mean. served: heard by three base stations at 0 dB.\n"
+    "Errors in m; H, V: horizontal, vertical, at 50 and 90 %. served: heard by three stations at 0 dB.\n"
     "available: within 1 m horizontally and 3 m vertically. ANEES is 1 if covariances are honest."
 )
 
