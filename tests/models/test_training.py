@@ -31,6 +31,21 @@ def test_a_tiny_training_learns(tmp_path: Path) -> None:
     assert after < before / LEARNS_BY, f"{before:.1f} m before, {after:.1f} m after"
 
 
+@pytest.mark.slow
+def test_the_papers_two_stages_learn(tmp_path: Path) -> None:
+    """Algorithms 1 and 2 with its networks, phase reference and losses (measured: by 6 to 8, by the seed)."""
+    stage_one = Schedule(samples=512, batch=16, rate=2e-3, warmup=256)
+    config = tiny_config(
+        shape=replace(PAPER, hidden=64, latent=16), phase_reference="antenna", loss="squared", bs_dropout=0.0,
+        quantise_from=0, local=stage_one, joint=replace(stage_one, samples=6144, decay=2048),
+    )  # fmt: skip
+    before = tiny_trainer(tmp_path / "untrained.pt", replace(config, local=None)).validate()["all_mean_m"]
+    trainer = tiny_trainer(tmp_path / "tiny.pt", config)
+    trainer.train()
+    after = trainer.validate()["all_mean_m"]
+    assert after < before / 3, f"{before:.1f} m before, {after:.1f} m after"
+
+
 @pytest.mark.parametrize("stop_after", [128, 384])
 def test_a_resumed_training_is_an_uninterrupted_one(tmp_path: Path, stop_after: int) -> None:
     """Bit by bit: over the border between the stages, quantised, shortened and with dropout."""
