@@ -5,7 +5,7 @@ import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgpack
 
@@ -150,19 +150,34 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and len(text) <= DEFAULT_LIMITS.name_chars
 
 
-def _read_header(
-    header: bytes,
-) -> tuple[str, str, str, int, int, int, int, int, float, float, bytes]:
+def header_fields(header: bytes, version: int, count: int) -> tuple[Any, ...]:
+    """Fields of a header: a msgpack array that begins with its version.
+
+    Args:
+        header: untrusted bytes, of a length already checked.
+        version: the one that is read.
+        count: of all fields, the version included.
+
+    Raises:
+        FrameError: it is none; says the cause.
+    """
     try:
         fields = msgpack.unpackb(header, use_list=False, strict_map_key=True)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
         raise FrameError("malformed", f"header is not msgpack ({error})") from None
     if type(fields) is not tuple or not fields:
         raise FrameError("malformed", "header is not a msgpack array")
-    if type(fields[0]) is not int or fields[0] != VERSION:
-        raise FrameError("version", f"version {str(fields[0])[:20]}, this program reads {VERSION}")
-    if len(fields) != 12:
-        raise FrameError("malformed", f"header has {len(fields)} fields instead of 12")
+    if type(fields[0]) is not int or fields[0] != version:
+        raise FrameError("version", f"version {str(fields[0])[:20]}, this program reads {version}")
+    if len(fields) != count:
+        raise FrameError("malformed", f"header has {len(fields)} fields instead of {count}")
+    return fields
+
+
+def _read_header(
+    header: bytes,
+) -> tuple[str, str, str, int, int, int, int, int, float, float, bytes]:
+    fields = header_fields(header, VERSION, 12)
     _, run, bs, ue, seq, t_sample_ns, t_publish_ns, dims, bits, step, gain_db, model = fields
     for name, value in zip(("run", "bs", "ue"), (run, bs, ue), strict=True):
         if type(value) is not str:

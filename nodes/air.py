@@ -13,7 +13,7 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from broker.frame import FrameError
+from broker.frame import FrameError, header_fields
 
 VERSION = 1
 MAX_HEADER_BYTES = 384
@@ -66,16 +66,7 @@ def decode_air(parts: Sequence[bytes]) -> Air:
     topic, header, samples = parts
     if len(header) > MAX_HEADER_BYTES or len(samples) > 8 * MAX_ELEMENTS:
         raise FrameError("oversize", f"header of {len(header)} bytes, samples of {len(samples)} bytes")
-    try:
-        fields = msgpack.unpackb(header, use_list=False, strict_map_key=True)
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise FrameError("malformed", f"header is not msgpack ({error})") from None
-    if type(fields) is not tuple or not fields:
-        raise FrameError("malformed", "header is not a msgpack array")
-    if type(fields[0]) is not int or fields[0] != VERSION:
-        raise FrameError("version", f"version {str(fields[0])[:20]}, this program reads {VERSION}")
-    if len(fields) != 11:
-        raise FrameError("malformed", f"header has {len(fields)} fields instead of 11")
+    fields = header_fields(header, VERSION, 11)
     _, run, bs, ue, seq, t_sample_ns, t_publish_ns, noise_variance, *shape = fields
     if any(type(name) is not str or len(name) > MAX_NAME_CHARS for name in (run, bs, ue)):
         raise FrameError("malformed", "run, bs and ue must be short texts")
