@@ -111,6 +111,7 @@ class TrainingConfig:
         shortest_dims: Least numbers in a shortened message.
         short_bits: Resolutions of shortened messages.
         bs_dropout: Probability that a base station is missing from a sample.
+        hard_share: Share of the samples drawn from hard points alone: :func:`models.training.hard_points`.
         loss: ``norm`` weighs distances, ``squared`` squared distances, by (34).
         local: Schedule of stage I; None: training is joint from scratch.
         joint: Schedule of stage II.
@@ -135,6 +136,7 @@ class TrainingConfig:
     shortest_dims: int = 48
     short_bits: tuple[int, ...] = (4, 6, 8, 10)
     bs_dropout: float = 0.05
+    hard_share: float = 0.0
     loss: str = "norm"
     local: Schedule | None = None
     freeze_encoder: bool = False
@@ -163,6 +165,8 @@ class TrainingConfig:
             raise ValueError(f"bs_dropout must be from 0 to less than 1, not {self.bs_dropout}")
         if not 0 <= self.short_share <= 1:
             raise ValueError(f"short_share must be from 0 to 1, not {self.short_share}")
+        if not 0 <= self.hard_share <= 1:
+            raise ValueError(f"hard_share must be from 0 to 1, not {self.hard_share}")
         if self.shortest_dims < 1:
             raise ValueError(f"shortest_dims must be at least 1, not {self.shortest_dims}")
         if not self.short_bits:

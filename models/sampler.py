@@ -58,6 +58,7 @@ class Sampler:
         self._pool_size, self._pool_used = NOISE_POOL if noise_pool is None else noise_pool, 0
         self._pool_seed = self.generator.get_state()
         self.use(table)
+        self.favour(np.empty(0, np.int64), 0.0)
 
     def use(self, table: PathTable) -> None:
         """Draw from this table from now on."""
@@ -76,6 +77,12 @@ class Sampler:
         self.pad = len(table.gain)
         most = max(int(table.count.max(initial=0)), 1)
         self._buckets = [*(size for size in PATH_BUCKETS if size < most), most]
+
+    def favour(self, rows: Any, share: float) -> None:
+        """From now on take this share of each batch from these rows of the table alone."""
+        if share and not len(rows):
+            raise ValueError("there is no row to favour")
+        self.favoured, self.favoured_share = torch.as_tensor(rows, device=self.device), share
 
     def state(self) -> dict[str, Any]:
         """Where the draws are, for :meth:`restore`; small, since the pool is made again and not kept."""
@@ -123,6 +130,12 @@ class Sampler:
             CSI ``[size, L, T, N_r, N_sc]``, complex64, and true positions ``[size, 3]``, m.
         """
         rows = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
+        favoured = round(size * self.favoured_share)
+        if favoured:
+            chosen = torch.randint(
+                len(self.favoured), (favoured,), generator=self.generator, device=self.device
+            )
+            rows[:favoured] = self.favoured[chosen]
         return self.at(rows, noisy=noisy)
 
     def at(self, rows: torch.Tensor, *, noisy: bool = True) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,6 +72,7 @@ def test_overrides_win(tmp_path: Path) -> None:
         ("name: mine\njoint: {samples: -1}\n", ":2:9 joint: samples must be positive, not -1"),
         (MINIMAL + "bits: 33\n", ":3:1: bits must be an integer from 1 to 16, not 33"),
         (MINIMAL + "loss: cubic\n", ":3:1: loss must be one of norm, squared, not 'cubic'"),
+        (MINIMAL + "hard_share: 2\n", ":3:1: hard_share must be from 0 to 1"),
         (MINIMAL + "bs_dropout: 1\n", ":3:1: bs_dropout must be from 0 to less than 1"),
         (MINIMAL + "shape: {encoder: lens}\n", ":3:9 shape: encoder must be one of dense, tokens"),
         (MINIMAL + "shape: {cu: papers}\n", ":3:9 shape: cu must be one of extended, paper, not 'papers'"),

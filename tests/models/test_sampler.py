@@ -192,3 +192,17 @@ def test_displacement_across_an_edge_keeps_the_direction_at_the_base_station() -
         np.array([[20.0]]),
     )
     assert arriving[0, 0] == pytest.approx([0.0, 1.0, 0.0])
+
+
+def test_favoured_rows_are_a_share_of_each_batch() -> None:
+    drawing = sampler()
+    drawing.favour(np.array([3, 5]), 0.25)
+    position = np.stack([drawing.draw(40)[1].numpy() for _ in range(50)])
+    few = np.isin(position[..., 0], drawing.position[[3, 5], 0].numpy())
+    assert few[:, :10].all()
+    assert few[:, 10:].mean() == pytest.approx(2 / 50, abs=0.02)  # the others are drawn from all rows
+
+
+def test_there_must_be_a_row_to_favour() -> None:
+    with pytest.raises(ValueError, match="no row to favour"):
+        sampler().favour(np.array([]), 0.5)

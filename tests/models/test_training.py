@@ -10,8 +10,18 @@ import torch
 from models.config import ConfigError, Impairments, Schedule, TrainingConfig
 from models.losses import reconstruction_loss
 from models.quantiser import quantise
-from models.training import Trainer
-from tests.models.kit import PAPER, SHAPE, SITE, free_space, random_positions, tiny_config, tiny_trainer
+from models.training import Trainer, hard_points
+from tests.models.kit import (
+    PAPER,
+    RADIO,
+    SHAPE,
+    SITE,
+    SITES,
+    free_space,
+    random_positions,
+    tiny_config,
+    tiny_trainer,
+)
 
 SHORT = Schedule(samples=256, batch=64, warmup=128)
 LEARNS_BY = 8
@@ -198,6 +208,22 @@ def test_shortened_messages_are_prefixes(tmp_path: Path) -> None:
     assert 0.4 < float(unshortened.float().mean()) < 0.6
     coarse = (torch.where(kept, sent, whole) != whole).any(-1)[~unshortened]
     assert 0.3 < float(coarse.float().mean()) < 0.7
+
+
+def test_hard_points_are_heard_but_see_few_sites() -> None:
+    in_sight = free_space(random_positions(40, 3), sites_m=[*SITES, (0.0, 0.0, 30.0)])
+    seen = in_sight.line_of_sight.reshape(40, 4)
+    seen[:20, 1] = False  # heard round a corner
+    gain = in_sight.gain.reshape(40, 4)
+    gain[10:, 2:] *= 1e-9  # not heard
+    table = replace(in_sight, line_of_sight=seen.ravel(), gain=gain.ravel())
+    assert hard_points(table, RADIO).tolist() == list(range(10))
+
+
+def test_a_share_of_the_samples_is_of_hard_points(tmp_path: Path) -> None:
+    trainer = tiny_trainer(tmp_path / "tiny.pt", hard_share=0.5)
+    assert len(trainer.samples.favoured) == 400  # three sites: nobody sees more
+    assert trainer.samples.favoured_share == 0.5
 
 
 def test_base_stations_drop_out_but_never_all_of_them(tmp_path: Path) -> None:
