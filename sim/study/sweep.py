@@ -6,11 +6,9 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +18,13 @@ import pyarrow as pa
 from sim.api import model_of
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
-from sim.study import work
-from sim.study.engine import Engine, PoolEngine, SerialEngine
+from sim.study.engine import Engine, Failure, PoolEngine, SerialEngine, Task
 from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
 from sim.study.spec import Point, Study
-from sim.study.work import Chunk, unlike
+from sim.study.work import Chunk, Worker, unlike
 
 FRAMES_PER_CHUNK = 50_000
 MOST_PER_CHUNK = 25
-TRIES = 2
-"""Of a chunk whose process died."""
 T_95 = 1.96
 
 
@@ -95,13 +90,19 @@ def sweep(
     folder.write_manifest({"study": study.as_mapping(), "weights": weights, "finished": False})
     own = engine is None
     if engine is None:
-        jobs = cores() if jobs is None else jobs
-        engine = SerialEngine(study) if jobs == 1 else PoolEngine(study, jobs)
+        engine = engine_of(study, jobs)
     try:
         return _Sweeping(study, folder, weights, base, engine, listener or Listener()).run()
     finally:
         if own:
             engine.close()
+
+
+def engine_of(study: Study, jobs: int | None = None) -> Engine:
+    """Workers for a study: in a pool of processes, by default one for each core; for one job, here."""
+    jobs = cores() if jobs is None else jobs
+    make_worker = partial(Worker, study)
+    return SerialEngine(make_worker) if jobs == 1 else PoolEngine(make_worker, jobs)
 
 
 def cores() -> int:
@@ -163,16 +164,26 @@ class _Sweeping:
         return self._sweep
 
     def _round(self, points: Iterable[Point]) -> None:
-        """Points of one more repetition of all groups, or of some."""
-        missing: dict[str, deque[Chunk]] = {}
+        """Points of one more repetition of all groups, or of some: all embeddings, then all chunks."""
+        missing: dict[str, list[Chunk]] = {}
         for heard_with, chunk in self._chunks(points):
             self._keys.append(chunk.key)
             self._total += len(chunk.points)
             if not self._is_there(chunk):
-                missing.setdefault(heard_with, deque()).append(chunk)
+                missing.setdefault(heard_with, []).append(chunk)
         self._listener.progress(self._done, self._total)
-        if missing:
-            _Round(self._engine, self._listener, self._keep, self._sweep).run(missing)
+        started = time.perf_counter()
+        self._embed(chunks[0].points[0] for chunks in missing.values())
+        self._sweep.embedding_time_s += time.perf_counter() - started
+        tasks = (Task("rows", chunk) for chunks in missing.values() for chunk in chunks)
+        for task, rows in self._engine.map(tasks, self._listener.tell):
+            self._keep(task.argument, rows)
+
+    def _embed(self, points: Iterable[Point]) -> None:
+        for _, told in self._engine.map((Task("embed", point) for point in points), self._listener.tell):
+            if not isinstance(told, Failure):  # the points themselves will say what is wrong with them
+                for warning in told:
+                    self._listener.tell(warning)
 
     def _chunks(self, points: Iterable[Point]) -> Iterator[tuple[str, Chunk]]:
         """Points that share embeddings, those with the same messages side by side, cut into chunks."""
@@ -202,10 +213,10 @@ class _Sweeping:
         self._sweep.failed += len(table) - table.column("error").null_count
         return True
 
-    def _keep(self, chunk: Chunk, rows: Sequence[dict[str, Any]] | str) -> None:
+    def _keep(self, chunk: Chunk, rows: Sequence[dict[str, Any]] | Failure) -> None:
         """Write the rows of a chunk, and tell of those that failed."""
-        if isinstance(rows, str):
-            rows = [row_of(self._study, point, None, None, rows) for point in chunk.points]
+        if isinstance(rows, Failure):
+            rows = [row_of(self._study, point, None, None, rows.reason) for point in chunk.points]
         self._folder.write_chunk(chunk.key, rows, self._schema)
         for point, row in zip(chunk.points, rows, strict=True):
             if row.get("error") is not None:
@@ -242,77 +253,6 @@ class _Sweeping:
         }
 
 
-class _Round:
-    """Chunks that are missing, handed out as processes become free."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        listener: Listener,
-        keep: Callable[[Chunk, Sequence[dict[str, Any]] | str], None],
-        sweep: Sweep,
-    ) -> None:
-        self._engine = engine
-        self._listener = listener
-        self._keep = keep
-        self._sweep = sweep
-        self._tries: Counter[str] = Counter()
-        self._waiting: deque[tuple[Callable[[Any], Any], Any, Chunk | None]] = deque()
-        self._running: dict[Future[Any], Chunk | None] = {}
-
-    def run(self, missing: dict[str, deque[Chunk]]) -> None:
-        """All embeddings, then all chunks."""
-        started = time.perf_counter()
-        self._work_off(deque((work.embed, chunks[0].points[0], None) for chunks in missing.values()))
-        self._sweep.embedding_time_s += time.perf_counter() - started
-        self._work_off(deque((work.rows, chunk, chunk) for chunks in missing.values() for chunk in chunks))
-
-    def _work_off(self, waiting: deque[tuple[Callable[[Any], Any], Any, Chunk | None]]) -> None:
-        """Keep all processes busy; with one chunk more than they can do, so that none waits for us."""
-        self._waiting = waiting
-        while waiting or self._running:
-            while waiting and len(self._running) < self._engine.jobs + 1:
-                self._submit(*waiting.popleft())
-            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                chunk = self._running.pop(future)
-                if chunk is not None:
-                    self._finish(chunk, future)
-                else:
-                    for warning in self._warnings(future):
-                        self._listener.tell(warning)
-
-    def _submit(self, function: Callable[[Any], Any], argument: Any, what: Chunk | None) -> None:
-        try:
-            self._running[self._engine.submit(function, argument)] = what
-        except BrokenProcessPool:
-            self._engine.renew()
-            self._running[self._engine.submit(function, argument)] = what
-
-    def _warnings(self, future: Future[Any]) -> list[str]:
-        try:
-            return list(future.result())
-        except BrokenProcessPool:
-            self._engine.renew()
-            return ["a process died while embedding; its points will try again"]
-        except Exception:
-            return []  # the points will say what is wrong with them
-
-    def _finish(self, chunk: Chunk, future: Future[Any]) -> None:
-        try:
-            rows = future.result()
-        except BrokenProcessPool:
-            self._tries[chunk.key] += 1
-            self._engine.renew()
-            if self._tries[chunk.key] < TRIES:
-                self._listener.tell(f"a process died; {len(chunk.points)} points are computed again")
-                self._waiting.append((work.rows, chunk, chunk))
-                return
-            rows = "the process that computed it died (out of memory?)"
-        except Exception as error:
-            rows = work.first_line(error)
-        self._keep(chunk, rows)
-
-
 def message_of(point: Point) -> str:
     """What a point sends: those alike share most fusions."""
     return json.dumps({key: value for key, value in point.changes.items() if key.startswith("model")})
@@ -337,15 +277,12 @@ def compare(study: Study, number: int, jobs: int | None = None) -> Comparison:
     """Run a sample of points as `sim run` does and compare their summaries with those of the study."""
     points = list(study.points())
     at = np.unique(np.linspace(0, len(points) - 1, number).astype(int)).tolist()
-    jobs = cores() if jobs is None else jobs
-    engine: Engine = SerialEngine(study) if jobs == 1 else PoolEngine(study, jobs)
+    engine = engine_of(study, jobs)
     try:
         sample = [points[index] for index in at]
-        together = [engine.submit(work.together, point) for point in sample]
-        expected = [future.result() for future in together]
+        expected = in_turn(engine, "together", sample)
         started = time.perf_counter()
-        separate = [engine.submit(work.separately, point) for point in sample]
-        summaries = [future.result()[0] for future in separate]
+        summaries = in_turn(engine, "separately", sample)
         wall_s = time.perf_counter() - started
     finally:
         engine.close()
@@ -355,3 +292,16 @@ def compare(study: Study, number: int, jobs: int | None = None) -> Comparison:
         if (keys := unlike(one, other))
     }
     return Comparison(len(sample), found, wall_s / len(sample))
+
+
+def in_turn(engine: Engine, method: str, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """What a worker's method gives for each point, in their order; raises UserError for one that fails."""
+    tasks = [Task(method, point) for point in points]
+    results = {id(task): result for task, result in engine.map(tasks)}
+    summaries: list[dict[str, Any]] = []
+    for task in tasks:
+        summary = results[id(task)]
+        if isinstance(summary, Failure):
+            raise StudyFolderError(f"a point cannot be compared: {summary.reason}")
+        summaries.append(summary)
+    return summaries

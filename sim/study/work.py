@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +12,7 @@ from sim.api import channel_of, model_of, run
 from sim.errors import UserError
 from sim.scenario import Scenario
 from sim.study.embeddings import cached, embeddings_key, embeddings_of
+from sim.study.place import first_line
 from sim.study.point import UNLIKE, Bench
 from sim.study.results import row_of
 from sim.study.spec import Point, Study
@@ -68,12 +66,9 @@ class Worker:
             rows[at] = row_of(self._study, point, scenario.seed, scenario.digest(), outcome)
         return [row for row in rows if row is not None]
 
-    def separately(self, point: Point) -> tuple[dict[str, Any], float]:
-        """Summary of a point run alone, with sockets and files, and how long that took."""
-        scenario = self._study.scenario(point)
-        started = time.perf_counter()
-        result = run(scenario)
-        return result.summary, time.perf_counter() - started
+    def separately(self, point: Point) -> dict[str, Any]:
+        """Summary of a point run alone, with sockets and files."""
+        return run(self._study.scenario(point)).summary
 
     def together(self, point: Point) -> dict[str, Any]:
         """Summary of a point as the study computes it."""
@@ -109,63 +104,8 @@ class Worker:
         return bench
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    text = str(error).strip().splitlines()
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return f"{kind}{text[0] if text else ''}".strip(": ") or type(error).__name__
-
-
 def unlike(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """Keys in which two summaries differ that should not."""
     return sorted(
         key for key in one.keys() | other.keys() if key not in UNLIKE and one.get(key) != other.get(key)
     )
-
-
-# In a process of a pool.
-
-_worker: Worker | None = None
-
-
-def begin(study: Study) -> None:
-    """Make the worker of this process, which ends when its parent does, however that ended."""
-    begin_here(study)
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def begin_here(study: Study) -> None:
-    """Make the worker of this process."""
-    global _worker
-    _worker = Worker(study)
-
-
-def embed(point: Point) -> list[str]:
-    """`Worker.embed` in this process."""
-    assert _worker is not None
-    return _worker.embed(point)
-
-
-def rows(chunk: Chunk) -> list[dict[str, Any]]:
-    """`Worker.rows` in this process."""
-    assert _worker is not None
-    return _worker.rows(chunk)
-
-
-def separately(point: Point) -> tuple[dict[str, Any], float]:
-    """`Worker.separately` in this process."""
-    assert _worker is not None
-    return _worker.separately(point)
-
-
-def together(point: Point) -> dict[str, Any]:
-    """`Worker.together` in this process."""
-    assert _worker is not None
-    return _worker.together(point)
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

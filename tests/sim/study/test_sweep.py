@@ -4,19 +4,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from sim.study import work
-from sim.study.engine import SerialEngine
+from sim.study.engine import Failure, SerialEngine, Task
 from sim.study.results import StudyFolder, StudyFolderError
 from sim.study.spec import Study, load_study
 from sim.study.sweep import Listener, Sweep, sweep
+from sim.study.work import Worker
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,16 +25,22 @@ class Counting(SerialEngine):
     """Counts the chunks that are computed; may be told to stop."""
 
     def __init__(self, study: Study, stop_after: int = 1000) -> None:
-        super().__init__(study)
+        super().__init__(partial(Worker, study))
         self.chunks: list[str] = []
         self._stop_after = stop_after
 
-    def submit(self, function: Callable[[Any], Any], argument: Any) -> Future[Any]:
-        if function is work.rows:
-            if len(self.chunks) == self._stop_after:
-                raise KeyboardInterrupt
-            self.chunks.append(argument.key)
-        return super().submit(function, argument)
+    def map(
+        self, tasks: Iterable[Task], tell: Callable[[str], None] = print
+    ) -> Iterator[tuple[Task, Any | Failure]]:
+        return super().map(self._counted(tasks), tell)
+
+    def _counted(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        for task in tasks:
+            if task.method == "rows":
+                if len(self.chunks) == self._stop_after:
+                    raise KeyboardInterrupt
+                self.chunks.append(task.argument.key)
+            yield task
 
 
 def listening() -> tuple[list[str], Listener]:
