@@ -266,6 +266,7 @@ class FronthaulLaw:
     capacity_bps: bit/s, a CapacityTrace, or None (sending takes no time). latency_ns: one way, after sending.
     jitter, loss: NoJitter(), NoLoss() or a named law. keep_order: no frame overtakes an earlier one.
     queue_bytes: room for frames that wait (the one being sent not counted), None for endless room.
+    burst_bytes: depth of a token bucket: so much goes out at once after a rest, as through a shaper.
     discipline: "fifo" (drop-tail) or "freshest" (a newer snapshot of a (bs, ue) takes a waiting one's place).
     outages: (start_ns, stop_ns) pairs, in order and apart; the link is down from start until before stop.
     """
@@ -275,6 +276,7 @@ class FronthaulLaw:
     jitter: Jitter = NoJitter()
     loss: Loss = NoLoss()
     queue_bytes: int | None = None
+    burst_bytes: int = 0
     discipline: Literal["fifo", "freshest"] = "fifo"
     outages: tuple[tuple[int, int], ...] = ()
     cross_traffic: CrossTraffic | None = None
@@ -286,6 +288,7 @@ class FronthaulLaw:
         _not_negative("latency_ns", self.latency_ns)
         if self.queue_bytes is not None:
             _not_negative("queue_bytes", self.queue_bytes)
+        _not_negative("burst_bytes", self.burst_bytes)
         if self.discipline not in ("fifo", "freshest"):
             raise ValueError(f"discipline {self.discipline!r}, must be fifo or freshest")
         edges = [edge for outage in self.outages for edge in outage]

@@ -22,7 +22,7 @@ from broker.law import (
     NoLoss,
     whole_bps,
 )
-from broker.packet import LINK_DOWN, LOSS, Fate, Packet, in_order
+from broker.packet import LINK_DOWN, LOSS, QUEUE_FULL, Fate, Packet, in_order
 from broker.queue import Carried, queue_for
 from broker.streams import Draws, stream
 
@@ -55,6 +55,10 @@ class FronthaulLink:
         self._sent_until_ns = 0
         """Up to here `_nanobits_left` of the packet being sent is true."""
         self._nanobits_left = 0
+        self._bucket_nanobits = 8 * law.burst_bytes * NANOBITS
+        self._saved_nanobits = 0
+        """What the idle link had saved at `_saved_at_ns`; it saves on, up to what the bucket holds."""
+        self._saved_at_ns = 0
         self._finish_ns = NEVER
         self._travelling: list[tuple[int, int, Carried]] = []
         self._departures = 0
@@ -252,22 +256,46 @@ class FronthaulLink:
             self._draw(carried)
             self._depart(carried, t_ns)
         else:
-            self._send(carried, t_ns, 0)
+            saved = self._saved_by(t_ns) if self._bucket_nanobits else 0
+            must_wait = self._bucket_nanobits and saved < carried.size_bits * NANOBITS
+            if must_wait and not self._queue.has_room(carried.size_bits):
+                self._drop(carried, t_ns, QUEUE_FULL)
+            else:
+                self._send(carried, t_ns, saved)
+
+    def _save(self, t_ns: int, nanobits: int) -> None:
+        """Note what an idle link has in its bucket."""
+        self._saved_nanobits = min(nanobits, self._bucket_nanobits)
+        self._saved_at_ns = t_ns
+
+    def _saved_by(self, t_ns: int) -> int:
+        """What an idle link has saved by a time."""
+        if self._capacity_bps is None:
+            return self._bucket_nanobits
+        saved = self._saved_nanobits + self._capacity_bps * (t_ns - self._saved_at_ns)
+        return min(saved, self._bucket_nanobits)
 
     def _send(self, carried: Carried, t_ns: int, ahead_nanobits: int) -> None:
-        """Begin to send. ahead_nanobits: what the link could already send in the nanosecond that ends now."""
+        """Begin to send.
+
+        ahead_nanobits: what the link could already send in the nanosecond that ends now, or has saved.
+        """
         carried.queued_ns += t_ns - carried.since_ns
         carried.since_ns = t_ns
         self._draw(carried)
         self._sending = carried
+        if self._bucket_nanobits:  # nobody is sent bit by bit: it waits until the bucket has enough for it
+            self._queue.head_bits = carried.size_bits
         self._nanobits_left = carried.size_bits * NANOBITS - ahead_nanobits
         self._sent_until_ns = t_ns
         self._finish_ns = self._finish_from(t_ns)
 
     def _finish_from(self, t_ns: int) -> int:
+        if self._nanobits_left <= 0:
+            return t_ns
         if not self._capacity_bps:
             return NEVER
-        return t_ns + max(0, -(-self._nanobits_left // self._capacity_bps))
+        return t_ns - (-self._nanobits_left // self._capacity_bps)
 
     def _finish(self, t_ns: int) -> None:
         carried = self._sending
@@ -276,11 +304,14 @@ class FronthaulLink:
         ahead_nanobits = self._capacity_bps * (t_ns - self._sent_until_ns) - self._nanobits_left
         self._busy_ns += t_ns - carried.since_ns
         self._sending = None
+        self._queue.head_bits = 0
         self._finish_ns = NEVER
         self._depart(carried, t_ns)
         following = self._queue.get()
         if following is not None:
             self._send(following, t_ns, ahead_nanobits)
+        elif self._bucket_nanobits:
+            self._save(t_ns, ahead_nanobits)
 
     def _draw(self, carried: Carried) -> None:
         """Draw what the packet will meet; the link's laws at the end of sending decide what it means."""
@@ -354,8 +385,11 @@ class FronthaulLink:
             return
         if self._sending is not None:
             self._busy_ns += t_ns - self._sending.since_ns
+            done = (self._capacity_bps or 0) * (t_ns - self._sent_until_ns) - self._nanobits_left
+            self._save(t_ns, self._sending.size_bits * NANOBITS + done)
             self._drop(self._sending, t_ns, LINK_DOWN)
             self._sending = None
+            self._queue.head_bits = 0
             self._finish_ns = NEVER
         self._empty_queue(t_ns, down=True)
 
@@ -373,6 +407,8 @@ class FronthaulLink:
         if self._sending is not None:
             self._nanobits_left -= (self._capacity_bps or 0) * (t_ns - self._sent_until_ns)
             self._sent_until_ns = t_ns
+        else:
+            self._save(t_ns, self._saved_by(t_ns))
         self._trace = capacity if isinstance(capacity, CapacityTrace) else None
         self._piece_ends_ns = NEVER
         if isinstance(capacity, CapacityTrace):
@@ -389,7 +425,9 @@ class FronthaulLink:
             self._finish_ns = self._finish_from(t_ns)
             return
         carried, self._sending, self._finish_ns = self._sending, None, NEVER
+        self._queue.head_bits = 0
         self._busy_ns += t_ns - carried.since_ns
+        self._save(t_ns, self._bucket_nanobits)
         self._depart(carried, t_ns)
         self._empty_queue(t_ns, down=False)
 

@@ -29,6 +29,8 @@ class Queue(ABC):
     def __init__(self, room_bits: int | None) -> None:
         self.room_bits = room_bits
         self.bits = 0
+        self.head_bits = 0
+        """Of the packet whose turn it is, where that one takes room too."""
 
     @abstractmethod
     def put(self, carried: Carried) -> tuple[Carried, str] | None:
@@ -43,8 +45,9 @@ class Queue(ABC):
     def waiting(self) -> Collection[Carried]:
         """All that wait, first one first."""
 
-    def _has_room(self, more_bits: int) -> bool:
-        return self.room_bits is None or self.bits + more_bits <= self.room_bits
+    def has_room(self, more_bits: int) -> bool:
+        """Whether so much more may wait."""
+        return self.room_bits is None or self.head_bits + self.bits + more_bits <= self.room_bits
 
 
 class FifoQueue(Queue):
@@ -56,7 +59,7 @@ class FifoQueue(Queue):
 
     def put(self, carried: Carried) -> tuple[Carried, str] | None:
         """Append, or turn away when full."""
-        if not self._has_room(carried.size_bits):
+        if not self.has_room(carried.size_bits):
             return carried, QUEUE_FULL
         self._packets.append(carried)
         self.bits += carried.size_bits
@@ -94,7 +97,7 @@ class FreshestQueue(Queue):
             return self._append(key, carried)
         if (packet.t_sample_ns, packet.seq) < (older.packet.t_sample_ns, older.packet.seq):
             return carried, SUPERSEDED
-        if not self._has_room(carried.size_bits - older.size_bits):
+        if not self.has_room(carried.size_bits - older.size_bits):
             return carried, QUEUE_FULL
         self._packets[key] = carried
         self.bits += carried.size_bits - older.size_bits
@@ -114,7 +117,7 @@ class FreshestQueue(Queue):
         return self._packets.values()
 
     def _append(self, key: Hashable, carried: Carried) -> tuple[Carried, str] | None:
-        if not self._has_room(carried.size_bits):
+        if not self.has_room(carried.size_bits):
             return carried, QUEUE_FULL
         self._packets[key] = carried
         self.bits += carried.size_bits

@@ -164,6 +164,7 @@ class LawPart(Part):
     jitter: Jitter = Field(default=NoJitter(kind="none"), description="how the delay of a frame varies")
     loss: Loss = Field(default=NoLoss(kind="none"), description="random loss")
     queue: QueueSize = Field(default=None, description="room for waiting frames, or `unlimited`")
+    burst: Size = Field(default=0.0, description="what a token bucket lets through at once after a rest")
     discipline: Literal["fifo", "freshest"] = Field(
         default="fifo",
         description="`fifo`: a full queue drops what comes; `freshest`: a newer snapshot of the same UE "
@@ -197,6 +198,7 @@ class LawPart(Part):
             jitter=self.jitter.law(),
             loss=self.loss.law(),
             queue_bytes=None if self.queue is None else round(self.queue),
+            burst_bytes=round(self.burst),
             discipline=self.discipline,
             outages=tuple((ns_from_s(out.at), ns_from_s(out.at + out.lasts)) for out in self.outages),
             cross_traffic=None if self.cross_traffic is None else self.cross_traffic.law(),

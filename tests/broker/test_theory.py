@@ -64,8 +64,13 @@ def test_d_d_1_is_exact(capacity_bps: int, size_bits: int, gap_ns: int) -> None:
         assert fate.t_ns == math.ceil(last) + 11
 
 
-def departures_ns(times_ns: list[int], sizes_bits: list[int], trace: CapacityTrace) -> list[float]:
-    """Give the exact departures: the server's work W(t) = integral of the capacity, inverted."""
+def departures_ns(
+    times_ns: list[int], sizes_bits: list[int], trace: CapacityTrace, burst_bits: int = 0
+) -> list[float]:
+    """Give the exact departures: the server's work W(t) = integral of the capacity, inverted.
+
+    A token bucket lets each go as soon as all that is left of it and of those before fits into the bucket.
+    """
     ends = [*trace.times_ns[1:], FAR_NS]
     done = [Fraction(0)]
     for start, end, capacity in zip(trace.times_ns, ends, trace.capacities_bps, strict=True):
@@ -76,6 +81,8 @@ def departures_ns(times_ns: list[int], sizes_bits: list[int], trace: CapacityTra
         return done[piece] + Fraction(trace.capacities_bps[piece] * (t_ns - trace.times_ns[piece]), SECOND_NS)
 
     def reached_at(work: Fraction) -> float:
+        if work <= 0:
+            return 0
         for piece, capacity in enumerate(trace.capacities_bps):
             if work <= done[piece + 1]:
                 return math.ceil(trace.times_ns[piece] + (work - done[piece]) * SECOND_NS / capacity)
@@ -84,7 +91,7 @@ def departures_ns(times_ns: list[int], sizes_bits: list[int], trace: CapacityTra
     departures, last = [], Fraction(0)
     for t_ns, size_bits in zip(times_ns, sizes_bits, strict=True):
         last = max(work_at(t_ns), last) + size_bits
-        departures.append(reached_at(last))
+        departures.append(max(t_ns, reached_at(last - burst_bits)))
     return departures
 
 
@@ -94,15 +101,32 @@ def departures_ns(times_ns: list[int], sizes_bits: list[int], trace: CapacityTra
     pieces=st.dictionaries(st.integers(1, 4_000), st.integers(0, 20 * 10**9), max_size=6),
     first_bps=st.integers(0, 20 * 10**9),
     last_bps=st.integers(10**9, 2 * 10**9),
+    burst_bytes=st.sampled_from([0, 0, 1, 60, 600, 6_000]),
 )
 def test_any_capacity_over_time_is_exact(
-    times_ns: list[int], sizes_bits: list[int], pieces: dict[int, int], first_bps: int, last_bps: int
+    times_ns: list[int],
+    sizes_bits: list[int],
+    pieces: dict[int, int],
+    first_bps: int,
+    last_bps: int,
+    burst_bytes: int,
 ) -> None:
     pieces = {0: first_bps, **pieces, 5_000: last_bps}
     trace = CapacityTrace(tuple(sorted(pieces)), tuple(pieces[t_ns] for t_ns in sorted(pieces)))
     sizes_bits = sizes_bits[: len(times_ns)]
-    fates = carry(FronthaulLaw(capacity_bps=trace), times_ns, sizes_bits)
-    assert [fate.t_ns for fate in fates] == departures_ns(times_ns, sizes_bits, trace)
+    fates = carry(FronthaulLaw(capacity_bps=trace, burst_bytes=burst_bytes), times_ns, sizes_bits)
+    assert [fate.t_ns for fate in fates] == departures_ns(times_ns, sizes_bits, trace, 8 * burst_bytes)
+
+
+@pytest.mark.parametrize("queued", [0, 2, 3])
+def test_a_bucket_lets_a_burst_out_at_once_and_the_rest_at_the_capacity(queued: int) -> None:
+    law = FronthaulLaw(capacity_bps=8_000_000, burst_bytes=3_000, queue_bytes=1_000 * queued)
+    fates = carry(law, [0] * 8 + [20_000_000] * 4, [8_000] * 12)
+    assert [fate.t_ns // 1_000_000 for fate in fates if fate.cause is None] == [
+        *[0, 0, 0, 1, 2, 3][: 3 + queued],
+        *[20, 20, 20, 21][: 4 if queued else 3],
+    ]
+    assert sum(fate.cause == "queue_full" for fate in fates) == 8 - 3 - queued + (not queued)
 
 
 @pytest.mark.parametrize("load", [0.3, 0.7])
