@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.quantiser import dequantise, unpack_many
+from models.runtime import filled_up
 from nodes.collector import Snapshot
 from nodes.positioning_model import PositioningModel
 
@@ -14,11 +15,6 @@ Float64 = npt.NDArray[np.float64]
 
 MIN_VARIANCE_M2 = 1e-6
 """No covariance is believed to be below (1 mm)² in any direction."""
-
-ROWS_AT_A_TIME = 4
-"""Batches are filled up to a multiple of this. ONNX Runtime multiplies matrices of fewer rows, or of what is
-left over, by another kernel with another order of summation; whole multiples give each row the same bits
-whatever else is in the batch (measured from 4 to 192 rows; a test holds it)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,8 +32,8 @@ class Fused:
 class Fuser:
     """Unpacks and dequantises the frames of snapshots and has the model fuse them, many at a time.
 
-    A model's arithmetic may depend on the size of a batch. So batches have whole multiples of
-    `ROWS_AT_A_TIME` rows: the result of a snapshot is then the same to the last bit, alone or among others.
+    A model's arithmetic may depend on the size of a batch. So batches are `models.runtime.filled_up`: the
+    result of a snapshot is then the same to the last bit, alone or among others.
 
     Args:
         model: fuses.
@@ -56,22 +52,31 @@ class Fuser:
         Args:
             snapshots: of BSs that the model knows, with payloads as announced.
         """
-        parts = [
-            self._fuse_batch(snapshots[at : at + self._max_batch])
-            for at in range(0, len(snapshots), self._max_batch)
-        ]
-        if not parts:
-            return Fused(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0, np.bool_))
-        return Fused(
-            position_m=np.concatenate([part.position_m for part in parts]),
-            covariance_m2=np.concatenate([part.covariance_m2 for part in parts]),
-            finite=np.concatenate([part.finite for part in parts]),
+        return together(
+            [
+                self._fuse_batch(*self._gather(snapshots[at : at + self._max_batch]))
+                for at in range(0, len(snapshots), self._max_batch)
+            ]
         )
 
-    def _fuse_batch(self, snapshots: Sequence[Snapshot]) -> Fused:
-        latents, gain_db, present = self._gather(snapshots)
-        num = len(snapshots)
-        rows = np.minimum(np.arange(-(-num // ROWS_AT_A_TIME) * ROWS_AT_A_TIME), num - 1)
+    def fuse_latents(
+        self, latents: npt.NDArray[np.float32], gain_db: Float64, present: npt.NDArray[np.bool_]
+    ) -> Fused:
+        """As `fuse`, of latents that are dequantised already.
+
+        Args:
+            latents: ``[n, num_bs, dims]``, zero where a BS is missing or a message is shorter.
+            gain_db: ``[n, num_bs]``
+            present: ``[n, num_bs]``
+        """
+        places = [slice(at, at + self._max_batch) for at in range(0, len(latents), self._max_batch)]
+        return together([self._fuse_batch(latents[at], gain_db[at], present[at]) for at in places])
+
+    def _fuse_batch(
+        self, latents: npt.NDArray[np.float32], gain_db: Float64, present: npt.NDArray[np.bool_]
+    ) -> Fused:
+        num = len(latents)
+        rows = filled_up(num)
         position_m, covariance_m2 = self._model.fuse(latents[rows], gain_db[rows], present[rows])
         position_m, covariance_m2 = position_m[:num], covariance_m2[:num]
         assert position_m.shape == (num, 3), f"the model gave positions {position_m.shape}"
@@ -103,6 +108,17 @@ class Fuser:
             indices = unpack_many(payloads, dims, bits)
             latents[rows, columns, :dims] = dequantise(indices, bits, np.array(steps)[:, None])
         return latents, gain_db, present
+
+
+def together(parts: Sequence[Fused]) -> Fused:
+    """Batches one after the other."""
+    if not parts:
+        return Fused(np.zeros((0, 3)), np.zeros((0, 3, 3)), np.zeros(0, np.bool_))
+    return Fused(
+        position_m=np.concatenate([part.position_m for part in parts]),
+        covariance_m2=np.concatenate([part.covariance_m2 for part in parts]),
+        finite=np.concatenate([part.finite for part in parts]),
+    )
 
 
 def _positive_definite(covariance_m2: Float64) -> Float64:

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from broker.fronthaul import Fronthaul
 from broker.sequence import TransportLoss
 from nodes import PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
+from sim.embeddings_ahead import EmbeddingsAhead, early_stations
 from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.metrics import Tables, summarise
@@ -45,6 +47,74 @@ class Watch(Protocol):
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """The run is over, one way or the other."""
+        ...
+
+
+class Hashes(Protocol):
+    """The events of a run; see `sim.fingerprint.Fingerprint`."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of times, entities, events, sizes and fates."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Of the same and of contents."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        ...
+
+
+class Ended(Protocol):
+    """A run that has ended, one way or the other: what its figures are made of, beside its tables."""
+
+    @property
+    def scenario(self) -> Scenario:
+        """What was to happen."""
+        ...
+
+    @property
+    def now_ns(self) -> int:
+        """How far it has come."""
+        ...
+
+    @property
+    def fronthaul(self) -> Fronthaul:
+        """What carried the frames."""
+        ...
+
+    @property
+    def events(self) -> Hashes:
+        """What happened, as hashes."""
+        ...
+
+    @property
+    def errors(self) -> list[str]:
+        """Why its figures must not be believed."""
+        ...
+
+    @property
+    def faults(self) -> list[dict[str, Any]]:
+        """What went wrong on purpose."""
+        ...
+
+    @property
+    def csi_bits(self) -> int:
+        """Of one snapshot's CSI at one base station."""
+        ...
+
+    @property
+    def fixes_revised(self) -> int:
+        """Fixes that took the place of an earlier one of the same snapshot."""
+        ...
+
+    @property
+    def snapshots_open(self) -> int:
+        """Snapshots that have neither a fix nor passed their deadline."""
         ...
 
 
@@ -99,6 +169,7 @@ def run(
     model: PositioningModel | None = None,
     wire: Wire | None = None,
     processes: bool = False,
+    encoders: int = 0,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
@@ -117,6 +188,9 @@ def run(
         wire: carries the frames instead of ZeroMQ sockets over the scenario's transport.
         processes: run the broker, each base station and the central unit as processes of their own, in
             lock-step; what comes out is the same.
+        encoders: processes that make what base stations will hear, and encode it, ahead of time, beside this
+            one; what comes out is the same. They are started anew from the caller's main module, which must
+            allow that.
         listener: called with each event, in order.
         progress: called with the simulated time in ns, now and then.
         watch: follows the run; see `sim.live`.
@@ -124,11 +198,14 @@ def run(
     Raises:
         UserError: the scenario, its weights or its trace are wrong, or `out` cannot be used; nothing is
             written then.
+        ValueError: encoders with a channel or model that they do not know.
         InvalidRunError: frames were lost where the fronthaul law had no part in it.
     """
     started = time.perf_counter()
     if not isinstance(scenario, Scenario):
         scenario = Scenario.load(scenario)
+    if encoders and (channel is not None or model is not None):
+        raise ValueError("encoders know the scenario's own channel and model only")
     model = model_of(scenario) if model is None else model
     channel = channel_of(scenario) if channel is None else channel
     stations = base_stations(scenario, model, policy)
@@ -137,6 +214,8 @@ def run(
         if processes:
             make_world = stack.enter_context(world_of_processes(scenario, model, policy))
         else:
+            channel = stack.enter_context(EmbeddingsAhead(scenario, channel, model, encoders))
+            stations = early_stations(scenario, model, channel, policy)
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
             make_world = partial(World, wire=carrier)
         recorder = stack.enter_context(
@@ -218,7 +297,7 @@ def headline(scenario: Scenario) -> dict[str, Any]:
     return {"scenario": scenario.name, "description": scenario.description, "seed": scenario.seed}
 
 
-def figures(world: World, folder: Tables, complete: bool, wall_time_s: float) -> dict[str, Any]:
+def figures(world: Ended, folder: Tables, complete: bool, wall_time_s: float) -> dict[str, Any]:
     """The summary of a run that has ended, one way or the other."""
     end_ns = world.scenario.duration_ns if complete else world.now_ns
     utilisation = world.fronthaul.utilisation()
@@ -230,8 +309,8 @@ def figures(world: World, folder: Tables, complete: bool, wall_time_s: float) ->
         "digest": world.events.digest,
         "events": world.events.count,
         **summarise(folder, end_ns=end_ns, csi_bits=world.csi_bits),
-        "fixes_revised": world.centre.revisions,
-        "snapshots_open": world.centre.book.still_open,
+        "fixes_revised": world.fixes_revised,
+        "snapshots_open": world.snapshots_open,
         "csi_bits": world.csi_bits,
         "links": {
             name: {

@@ -31,7 +31,9 @@ def run(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Each part in its own process, by the wall clock.")
     ] = False,
-    speed: Annotated[float, typer.Option(min=1e-3, help="Run seconds per second, in real time.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(min=1e-3, help="Run seconds per second, with --realtime or --live.")
+    ] = 1.0,
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="How late an event may happen in real time.")
     ] = "100 ms",
@@ -73,12 +75,13 @@ def run(
     from sim.api import run as run_scenario
     from sim.cli.live import page_of_realtime_run, page_of_run
     from sim.cli.progress import progress_of_run
+    from sim.embeddings_ahead import processes_worth_it
     from sim.report import write_report
     from sim.summary_text import print_summary
 
     folder = out or next_run_folder(loaded)
     page: Callable[..., AbstractContextManager[Any]] = page_of_realtime_run if realtime else page_of_run
-    with page(loaded, live_port, wanted=live) as watch:
+    with page(loaded, live_port, wanted=live, speed=speed) as watch:
         try:
             with progress_of_run(loaded.name, loaded.duration_ns) as progress:
                 if realtime:
@@ -88,7 +91,12 @@ def run(
                     result = _run_realtime(loaded, folder, progress, streams, watch, **options)
                 else:
                     result = run_scenario(
-                        loaded, out=folder, processes=processes, progress=progress, watch=watch
+                        loaded,
+                        out=folder,
+                        processes=processes,
+                        encoders=0 if processes else processes_worth_it(loaded),
+                        progress=progress,
+                        watch=watch,
                     )
         except InvalidRunError as error:
             typer.echo(str(error), err=True)

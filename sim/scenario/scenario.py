@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +40,7 @@ AREA_MARGIN_M = 0.5
 MOST_POSITIONS_CHECKED = 1_000_000
 MOST_SAMPLES = 1_000_000
 MOST_FAULTS = 100_000
+MOST_UES = 100_000
 
 
 class Clock(Part):
@@ -72,6 +73,28 @@ class Ue(Part):
     stop: PositiveDuration | None = Field(
         default=None, description="no snapshot at or after this time; absent: the end of the run"
     )
+    count: Annotated[Count, Field(ge=1, le=MOST_UES)] | None = Field(
+        default=None, description="so many such UEs, `<id>-1`, `<id>-2`, …; absent: one, `<id>`"
+    )
+    stagger: Duration | None = Field(
+        default=None, description="with `count`: each starts so much later than the one before"
+    )
+
+    @model_validator(mode="after")
+    def _stagger_needs_count(self) -> Ue:
+        if self.stagger is not None and self.count is None:
+            raise problem("stagger needs count", ("stagger",), at_key=True)
+        return self
+
+    def each(self, ue: str) -> Iterator[tuple[str, Ue]]:
+        """The UEs that this describes, with their ids."""
+        if self.count is None:
+            yield ue, self
+            return
+        alone = self.model_copy(update={"count": None, "stagger": None})
+        for number in range(self.count):
+            start = self.start + number * (self.stagger or 0.0)
+            yield f"{ue}-{number + 1}", alone.model_copy(update={"start": start})
 
 
 class Message(Part):
@@ -256,12 +279,25 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Scenario:
+        self._count_ues()
         self._check_base_stations()
         self._check_faults()
         for ue in self.ues:
             self._check_samples(ue)
             self._check_way(ue)
         return self
+
+    def _count_ues(self) -> None:
+        """Put each of the UEs that are described together in its own place."""
+        ues: dict[str, Ue] = {}
+        for group, described in self.ues.items():
+            for ue, own in described.each(group):
+                if ue in ues or (ue != group and ue in self.ues):
+                    raise problem(f"there are two UEs {quoted(ue)}", ("ues", group), at_key=True)
+                ues[ue] = own
+        if len(ues) > MOST_UES:
+            raise problem(f"{len(ues)} UEs are more than {MOST_UES}", ("ues",), at_key=True)
+        self.__dict__["ues"] = ues
 
     def _check_base_stations(self) -> None:
         for bs in self.model.per_bs:

@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 
 from broker.frame import Frame, decode_frame, encode_frame
+from models.runtime import ROWS_AT_A_TIME
 from models.testing import GeometryModel
 from nodes import BaseStation, CentralUnit, CuPolicy, Fix, Gap, Miss, Outcome, TrackerParams
-from nodes.fuser import ROWS_AT_A_TIME
 
 MS = 1_000_000
 BSS = ("bs1", "bs2", "bs3")

@@ -6,10 +6,11 @@ import numpy.typing as npt
 import pytest
 
 from models.quantiser import dequantise, unpack
+from models.runtime import ROWS_AT_A_TIME
 from models.testing import GeometryModel
 from nodes.base_station import BaseStation
 from nodes.collector import Arrival, Snapshot
-from nodes.fuser import MIN_VARIANCE_M2, ROWS_AT_A_TIME, Fuser
+from nodes.fuser import MIN_VARIANCE_M2, Fuser
 
 BSS = ("bs1", "bs2", "bs3", "bs4")
 Float64 = npt.NDArray[np.float64]

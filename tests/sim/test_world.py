@@ -16,6 +16,7 @@ from broker.sequence import TransportLoss
 from models.testing import GeometryModel
 from nodes import Heard, Payload
 from sim.api import InvalidRunError, RunResult
+from sim.embeddings_ahead import TOGETHER
 from sim.errors import UserError
 from sim.run_folder import RunFolder
 from sim.wire import Parts
@@ -275,13 +276,13 @@ class TestEndings:
         class Crashing(GeometryModel):
             def encode(self, bs: str, pilots: Any, noise_variance: float) -> Any:
                 self.calls = getattr(self, "calls", 0) + 1
-                if self.calls > 30:
+                if self.calls > 6 * TOGETHER:
                     raise MemoryError("no more")
                 return super().encode(bs, pilots, noise_variance)
 
         with pytest.raises(MemoryError, match="no more"):
-            run_quietly(QUIET | {"duration": "3 s"}, tmp_path / "run", model=Crashing())
-        check_incomplete(tmp_path / "run", fixes=5)
+            run_quietly(QUIET | {"duration": "9 s"}, tmp_path / "run", model=Crashing())
+        check_incomplete(tmp_path / "run", fixes=TOGETHER)
 
     def test_a_model_that_does_not_fit_is_refused_before_anything_is_written(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="model ecc-r: bs5: bs5 is not a BS of the model"):

@@ -35,6 +35,19 @@ CASES = {
         MINIMAL + "faults: [{at: 1 s, kind: bs_down, bs: bs1, lasts: 1 s}]\n",
         "s.yaml:6:44 faults[0].lasts: unknown key; allowed: bs, kind, at, for",
     ),
+    "a UE described twice": (
+        MINIMAL.replace("  ue1:", "  ue1-1: {rate: 1 Hz, trajectory: " + LINE + "}\n  ue1:")
+        + "    count: 2\n",
+        "s.yaml:4:3 ues.ue1: there are two UEs 'ue1-1'",
+    ),
+    "stagger without count": (
+        MINIMAL + "    stagger: 1 s\n",
+        "s.yaml:6:5 ues.ue1.stagger: stagger needs count",
+    ),
+    "an error in one of many": (
+        MINIMAL + "    count: 20\n    stagger: 1 s\n",
+        "s.yaml:2:1 ues.ue1-11: has no snapshot: it starts at 10 s and ends at 10 s",
+    ),
     "missing key": (changed("    rate: 10 Hz\n", ""), "s.yaml:3:3 ues.ue1.rate: required, but missing"),
     "missing at the top": (changed("duration: 10 s\n", ""), "s.yaml:1:1 duration: required, but missing"),
     "missing in a kind": (

@@ -205,3 +205,26 @@ def test_one_line_ends_and_anchors_are_understood(load: Load) -> None:
     scenario = load(text.replace("0o12 Hz", "5 Hz").replace("\n", "\r\n"), "seed=0x10")
     assert scenario.ues["ue2"].trajectory == scenario.ues["ue1"].trajectory
     assert scenario.seed == 16
+
+
+CROWD = """\
+duration: 10 s
+ues:
+  crowd: {count: 3, stagger: 100 ms, start: 1 s, rate: 1 Hz, trajectory: WAY}
+  other: {rate: 1 Hz, trajectory: {kind: random_walk, height: 1.5 m, speed: 1 m/s}}
+""".replace("WAY", "{kind: line, from: [40 m, 80 m, 2 m], to: [50 m, 80 m, 2 m], duration: 7 s}")
+
+
+def test_ues_that_are_described_together_start_one_after_the_other(load: Load) -> None:
+    scenario = load(CROWD)
+    assert scenario.ue_ids == ("crowd-1", "crowd-2", "crowd-3", "other")
+    assert [scenario.ues[ue].start for ue in scenario.ue_ids] == pytest.approx([1.0, 1.1, 1.2, 0.0])
+    first, last = (scenario.trajectory(ue) for ue in ("crowd-1", "crowd-3"))
+    np.testing.assert_allclose(
+        first.position_in_world_m(np.array([4.0])), last.position_in_world_m(np.array([4.2]))
+    )
+    assert parse_scenario(scenario.to_yaml()) == scenario
+
+
+def test_one_of_a_count_of_one_has_a_number_too(load: Load) -> None:
+    assert load(CROWD.replace("count: 3, stagger: 100 ms", "count: 1")).ue_ids == ("crowd-1", "other")

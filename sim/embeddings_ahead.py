@@ -1,0 +1,239 @@
+"""What base stations will hear, encoded ahead of time: many snapshots in one go, on other cores if wanted.
+
+What a base station makes of a snapshot depends on nothing that happens in the run. So it need not be computed
+when its time comes; only whether it is sent, how long, and what becomes of it is decided then.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from nodes import BaseStation, PositioningModel, SendPolicy
+from nodes.positioning_model import Embedding
+from sim.errors import UserError
+from sim.scenario import Scenario
+from sim.world import Channel, run_id, station_of
+
+TOGETHER = 64
+"""Snapshots encoded in one go."""
+CHUNKS_AHEAD = 3
+"""Chunks under way for each process."""
+WORTH_A_PROCESS = 4_000
+"""Snapshots from which a process is started that encodes: it needs a second or two to start."""
+
+Place = tuple[str, int]
+"""UE and number of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """An embedding that was made ahead."""
+
+    latent: npt.NDArray[np.float32]
+    gain_db: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``."""
+
+    latent: npt.NDArray[np.float32]
+    gain_db: npt.NDArray[np.float64]
+    csi_shape: tuple[int, int, int]
+
+
+def encode_together(
+    channel: Channel, model: PositioningModel, bs_ids: Sequence[str], places: Sequence[Place]
+) -> Chunk:
+    """Encode snapshots at every BS; numbers are those of encoding one by one."""
+    pilots = np.stack([channel.pilots(ue, index) for ue, index in places])
+    latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
+    gain_db = np.empty((len(places), len(bs_ids)))
+    for column, bs in enumerate(bs_ids):
+        heard, noise_variance = pilots[:, column], float(channel.noise_variance[column])
+        latent[:, column], gain_db[:, column] = encode_many(model, bs, heard, noise_variance)
+    slots, antennas, subcarriers = pilots.shape[2:]
+    return Chunk(latent, gain_db, (slots, antennas, subcarriers))
+
+
+def encode_many(
+    model: PositioningModel, bs: str, pilots: npt.NDArray[np.complex64], noise_variance: float
+) -> tuple[Any, Any]:
+    """Latents and gains of pilots ``[n, ...]``, in one go if the model can do that."""
+    many = getattr(model, "encode_many", None)
+    if many is not None:
+        latents, gains = many(bs, pilots, noise_variance)
+        return latents, gains
+    one_by_one = [model.encode(bs, heard, noise_variance) for heard in pilots]
+    return [embedding.latent for embedding in one_by_one], [embedding.gain_db for embedding in one_by_one]
+
+
+def in_order_of_time(scenario: Scenario) -> list[Place]:
+    """All snapshots of a scenario, as a run takes them."""
+    times_ns = [scenario.sample_times_ns(ue) for ue in scenario.ue_ids]
+    ues = np.repeat(np.arange(len(times_ns)), [len(own) for own in times_ns])
+    indices = np.concatenate([np.arange(len(own)) for own in times_ns])
+    order = np.argsort(np.concatenate(times_ns), kind="stable")
+    names = scenario.ue_ids
+    return [
+        (names[ue], index) for ue, index in zip(ues[order].tolist(), indices[order].tolist(), strict=True)
+    ]
+
+
+class EmbeddingsAhead:
+    """Embeddings of a scenario's snapshots in order of time, as a channel on which nobody has to listen.
+
+    Args:
+        scenario: whose snapshots.
+        channel: what the BSs hear.
+        model: encodes.
+        processes: encode in so many processes beside this one, which must be able to make channel and model
+            anew from the scenario; 0: in this one.
+    """
+
+    def __init__(
+        self, scenario: Scenario, channel: Channel, model: PositioningModel, processes: int = 0
+    ) -> None:
+        self._bs_ids = scenario.bs_ids
+        self._channel, self._model = channel, model
+        places = in_order_of_time(scenario)
+        self._chunks = iter([places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)])
+        self._under_way: deque[tuple[list[Place], Future[Chunk]]] = deque()
+        self._row: Mapping[Place, int] = {}
+        self._chunk: Chunk | None = None
+        self._pool = _pool(scenario, processes) if processes else None
+        self._most_under_way = CHUNKS_AHEAD * processes
+        self.noise_variance = channel.noise_variance
+        """As of the channel."""
+        self._silence: npt.NDArray[np.complex64] | None = None
+
+    def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
+        """Silence of the right shape: what was heard is encoded already."""
+        if self._silence is None:
+            self._find((ue, index))
+            assert self._chunk is not None
+            shape = (len(self._bs_ids), *self._chunk.csi_shape)
+            self._silence = np.broadcast_to(np.zeros(1, np.complex64), shape)
+        return self._silence
+
+    def embedding(self, column: int, ue: str, index: int) -> Embedding:
+        """What a BS, told by its place in the scenario, makes of a snapshot; to be asked in order of time."""
+        row = self._find((ue, index))
+        assert self._chunk is not None
+        return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
+
+    def _find(self, place: Place) -> int:
+        while place not in self._row:
+            places, self._chunk = self._next_chunk()
+            self._row = {place: row for row, place in enumerate(places)}
+        return self._row[place]
+
+    def _next_chunk(self) -> tuple[list[Place], Chunk]:
+        if self._pool is None:
+            return self._encoded_here()
+        self._hand_out()
+        while not self._under_way[0][1].done():
+            # Rather than wait, lend a hand.
+            try:
+                places, chunk = self._encoded_here()
+            except StopIteration:
+                break
+            done: Future[Chunk] = Future()
+            done.set_result(chunk)
+            self._under_way.append((places, done))
+        places, future = self._under_way.popleft()
+        try:
+            return places, future.result()
+        except BrokenProcessPool as error:
+            raise UserError("a process that encodes ahead has died; is memory short?") from error
+
+    def _encoded_here(self) -> tuple[list[Place], Chunk]:
+        places = next(self._chunks)
+        return places, encode_together(self._channel, self._model, self._bs_ids, places)
+
+    def _hand_out(self) -> None:
+        """Keep the processes busy."""
+        assert self._pool is not None
+        while sum(not future.done() for _, future in self._under_way) < self._most_under_way:
+            places = next(self._chunks, None)
+            if places is None:
+                return
+            self._under_way.append((places, self._pool.submit(_encode_there, places)))
+
+    def close(self) -> None:
+        """End the processes; what is under way is given up."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class EarlyStation(BaseStation):
+    """A base station whose embeddings were made ahead."""
+
+    ahead: EmbeddingsAhead
+    column: int
+
+    def _embed(
+        self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
+    ) -> Embedding:
+        return self.ahead.embedding(self.column, ue, seq)
+
+
+def early_stations(
+    scenario: Scenario, model: PositioningModel, ahead: EmbeddingsAhead, policy: SendPolicy | None = None
+) -> dict[str, BaseStation]:
+    """The scenario's base stations, as `sim.world.base_stations`; raises UserError like it."""
+    run = run_id(scenario)
+    stations: dict[str, BaseStation] = {}
+    for column, bs in enumerate(scenario.bs_ids):
+        station = station_of(scenario, bs, model, run, policy, EarlyStation)
+        station.ahead, station.column = ahead, column
+        stations[bs] = station
+    return stations
+
+
+def processes_worth_it(scenario: Scenario) -> int:
+    """How many processes to encode in: all cores but the run's own if there is much to encode, else none."""
+    snapshots = sum(len(scenario.sample_times_ns(ue)) for ue in scenario.ue_ids)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores - 1, snapshots // WORTH_A_PROCESS)
+
+
+def _pool(scenario: Scenario, processes: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=(scenario,)
+    )
+
+
+_here: tuple[Channel, PositioningModel, tuple[str, ...]]
+"""In a process that encodes: what with."""
+
+
+def _get_ready(scenario: Scenario) -> None:
+    from sim.api import channel_of, model_of
+
+    global _here
+    _here = channel_of(scenario), model_of(scenario), scenario.bs_ids
+
+
+def _encode_there(places: list[Place]) -> Chunk:
+    channel, model, bs_ids = _here
+    return encode_together(channel, model, bs_ids, places)

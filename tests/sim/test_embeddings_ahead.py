@@ -1,0 +1,106 @@
+"""Embeddings made ahead of time are those that base stations would make when their time comes."""
+
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.runtime import load_model
+from models.testing import GeometryModel
+from sim import Scenario
+from sim.api import channel_of, run
+from sim.embeddings_ahead import (
+    TOGETHER,
+    WORTH_A_PROCESS,
+    EmbeddingsAhead,
+    encode_together,
+    in_order_of_time,
+    processes_worth_it,
+)
+from sim.errors import UserError
+from tests.sim.kit import ROOT, GeometryChannel, scenario_of, walking_from
+
+SPIRAL = ROOT / "scenarios" / "spiral.yaml"
+
+
+def test_snapshots_come_in_order_of_time_and_of_ues() -> None:
+    scenario = scenario_of({"ues": {"b": walking_from(80), "a": walking_from(70, rate="5 Hz")}})
+    assert in_order_of_time(scenario) == [("b", 0), ("a", 0), ("b", 1), ("b", 2), ("a", 1)]
+
+
+@pytest.mark.parametrize("together", [1, 2, 5, 9])
+def test_many_at_once_are_encoded_to_the_same_bits_as_one_by_one(together: int) -> None:
+    scenario = Scenario.load(SPIRAL, duration="900 ms")
+    channel, model = channel_of(scenario), load_model(scenario.model.name)
+    places = [("ue1", index) for index in range(9)]
+    chunks = [
+        encode_together(channel, model, scenario.bs_ids, places[at : at + together])
+        for at in range(0, 9, together)
+    ]
+    latent = np.concatenate([chunk.latent for chunk in chunks])
+    gain_db = np.concatenate([chunk.gain_db for chunk in chunks])
+    for index in range(9):
+        pilots = channel.pilots("ue1", index)
+        for column, bs in enumerate(scenario.bs_ids):
+            alone = model.encode(bs, pilots[column], float(channel.noise_variance[column]))
+            np.testing.assert_array_equal(latent[index, column], alone.latent)
+            assert gain_db[index, column] == alone.gain_db
+
+
+def test_a_model_that_encodes_one_by_one_will_do() -> None:
+    scenario = scenario_of({"ues": {"ue1": walking_from(80, rate="1 kHz")}})
+    model = GeometryModel(scenario.bs_ids)
+    channel = GeometryChannel(scenario, model)
+    ahead = EmbeddingsAhead(scenario, channel, model)
+    assert ahead.pilots("ue1", 0).shape == channel.pilots("ue1", 0).shape
+    for index in (0, 1, TOGETHER, 4 * TOGETHER):  # base stations that are down do not ask
+        alone = model.encode("bs2", channel.pilots("ue1", index)[1], 1.0)
+        found = ahead.embedding(1, "ue1", index)
+        np.testing.assert_array_equal(found.latent, alone.latent)
+        assert found.gain_db == alone.gain_db
+
+
+def test_other_processes_encode_to_the_same_bits() -> None:
+    scenario = Scenario.load(SPIRAL, duration="15 s")  # some chunks for each
+    here, there = run(scenario), run(scenario, encoders=1)
+    assert here.digest == there.digest
+    assert here.fingerprint == there.fingerprint
+
+
+def test_encoders_are_for_the_scenarios_own_channel() -> None:
+    scenario = scenario_of()
+    model = GeometryModel(scenario.bs_ids)
+    with pytest.raises(ValueError, match="own channel and model"):
+        run(scenario, model=model, channel=GeometryChannel(scenario, model), encoders=1)
+
+
+class DeadPool:
+    """Every process in it has died."""
+
+    def submit(self, *_: Any) -> Any:
+        from concurrent.futures import Future
+
+        future: Future[Any] = Future()
+        future.set_exception(BrokenProcessPool("gone"))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        pass
+
+
+def test_a_process_that_dies_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sim.embeddings_ahead._pool", lambda scenario, processes: DeadPool())
+    with pytest.raises(UserError, match="encodes ahead has died"):
+        run(Scenario.load(SPIRAL, duration="1 s"), tmp_path / "run", encoders=1)
+
+
+def test_processes_are_started_only_for_much_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(4)))
+    many = walking_from(80, rate="1 kHz")
+    assert processes_worth_it(scenario_of({"ues": {"ue1": many}, "duration": "3.999 s"})) == 0
+    assert (
+        processes_worth_it(scenario_of({"ues": {"ue1": many}, "duration": "4 s"})) == WORTH_A_PROCESS // 4_000
+    )
+    assert processes_worth_it(scenario_of({"ues": {"ue1": many}, "duration": "100 s"})) == 3
