@@ -117,14 +117,16 @@ class BaseStation:
         self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding, t_publish_ns: int
     ) -> Frame | None:
         """Frame of an embedding, or None when the policy keeps silent; the rest as of `snapshot`."""
-        gain_db = float(np.float32(embedding.gain_db))  # as it will be on the wire
-        payload: Payload | None = self._payload
-        if self._policy is not None:
-            heard = Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self._payload, embedding.latent)
-            payload = self._chosen(self._policy(heard))
+        payload = self._chosen(ue, seq, t_sample_ns, embedding)
         if payload is None:
             return None
         self._next_seq[ue] = seq + 1
+        return self._framed(ue, seq, t_sample_ns, embedding, t_publish_ns, payload)
+
+    def _framed(
+        self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding, t_publish_ns: int, payload: Payload
+    ) -> Frame:
+        """A frame of a chosen size."""
         step = self.step(payload.bits)
         return Frame(
             run=self.run,
@@ -136,7 +138,7 @@ class BaseStation:
             dims=payload.dims,
             bits=payload.bits,
             step=step,
-            gain_db=gain_db,
+            gain_db=gain_on_the_wire(embedding),
             model=self._model.digest,
             payload=self._pack(ue, seq, embedding, payload, step),
         )
@@ -156,7 +158,13 @@ class BaseStation:
         """The bytes of a message."""
         return pack(quantise(embedding.latent[: payload.dims], payload.bits, step), payload.bits)
 
-    def _chosen(self, payload: Payload | None) -> Payload | None:
+    def _chosen(self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding) -> Payload | None:
+        """What is sent of a snapshot."""
+        if self._policy is None:
+            return self._payload
+        gain_db = gain_on_the_wire(embedding)
+        heard = Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self._payload, embedding.latent)
+        payload = self._policy(heard)
         return None if payload is None else self._checked(payload)
 
     def _checked(self, payload: Payload) -> Payload:
@@ -164,3 +172,8 @@ class BaseStation:
         if not 1 <= payload.dims <= self._model.dims:
             raise ValueError(f"dims must be from 1 to {self._model.dims}, not {payload.dims}")
         return payload
+
+
+def gain_on_the_wire(embedding: Embedding) -> float:
+    """The gain as a frame carries it: float32."""
+    return float(np.float32(embedding.gain_db))

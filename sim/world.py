@@ -63,7 +63,6 @@ class World:
         listener: called with each event, in order.
         events: hashes the events, instead of a `Fingerprint` for the listener.
         centre: makes the central unit with its books.
-        encode: turns frames into what goes over the wire.
     """
 
     def __init__(
@@ -78,13 +77,11 @@ class World:
         listener: Callable[[Event], None] | None = None,
         events: Fingerprint | None = None,
         centre: type[Centre] = Centre,
-        encode: Callable[[Frame], Parts] = encode_frame,
     ) -> None:
         self.scenario = scenario
         self._channel = channel
         self._wire = wire
         self._recorder = recorder
-        self._encode = encode
         self._agenda = Agenda()
         self.events = Fingerprint(listener) if events is None else events
         self.ledger = FrameLedger(recorder.tables["frames"].append)
@@ -158,6 +155,16 @@ class World:
         """How far the run has come."""
         return self._agenda.now_ns
 
+    @property
+    def fixes_revised(self) -> int:
+        """Fixes that took the place of an earlier one of the same snapshot."""
+        return self.centre.revisions
+
+    @property
+    def snapshots_open(self) -> int:
+        """Snapshots that have neither a fix nor passed their deadline."""
+        return self.centre.book.still_open
+
     # The way of one snapshot.
 
     def _live(self, ue: str) -> Generator[simpy.Event, Any, None]:
@@ -198,7 +205,7 @@ class World:
         published: list[tuple[Frame, Parts]] = []
         for frame in self._outbox.pop(now_ns):
             if self._stations[frame.bs].up:
-                published.append((frame, self._encode(frame)))
+                published.append((frame, encode_frame(frame)))
             else:
                 self._withhold(frame.bs, frame.ue, frame.seq, frame.t_sample_ns, BS_DOWN)
         self._wire.to_law([(frame.bs, parts) for frame, parts in published])
@@ -278,16 +285,7 @@ class World:
     # Time and truth.
 
     def _snapshots(self, ue: str) -> Iterator[Snapshot]:
-        """Where a UE really is at each of its sample times."""
-        times_ns = self.scenario.sample_times_ns(ue)
-        trajectory = self.scenario.trajectory(ue)
-        for first in range(0, len(times_ns), POSITIONS_AT_ONCE):
-            some_ns = times_ns[first : first + POSITIONS_AT_ONCE]
-            positions_m = trajectory.position_in_world_m(some_ns / NANOSECONDS_PER_SECOND)
-            for seq, (t_ns, position_m) in enumerate(
-                zip(some_ns.tolist(), positions_m, strict=True), start=first
-            ):
-                yield Snapshot(ue, seq, t_ns, position_m)
+        return snapshots_of(self.scenario, ue)
 
     def _passing_of_time(self, progress: Callable[[int], None] | None) -> Callable[[int], None]:
         last_ns = -1
@@ -324,6 +322,19 @@ class World:
                     f"the law dropped {dropped} for {cause}, the ledger says {counts.dropped.get(cause, 0)}"
                 )
         return errors
+
+
+def snapshots_of(scenario: Scenario, ue: str) -> Iterator[Snapshot]:
+    """Where a UE really is at each of its sample times."""
+    times_ns = scenario.sample_times_ns(ue)
+    trajectory = scenario.trajectory(ue)
+    for first in range(0, len(times_ns), POSITIONS_AT_ONCE):
+        some_ns = times_ns[first : first + POSITIONS_AT_ONCE]
+        positions_m = trajectory.position_in_world_m(some_ns / NANOSECONDS_PER_SECOND)
+        for seq, (t_ns, position_m) in enumerate(
+            zip(some_ns.tolist(), positions_m, strict=True), start=first
+        ):
+            yield Snapshot(ue, seq, t_ns, position_m)
 
 
 def run_id(scenario: Scenario) -> str:

@@ -6,30 +6,22 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from nodes import PositioningModel
-from sim.api import figures, headline
-from sim.centre import Centre, tracker_params
-from sim.fingerprint import Fingerprint
+from sim.api import Ended, figures, headline
+from sim.metrics import Tables
 from sim.scenario import Scenario
-from sim.study.deferred import DeferredCentre, Fusions, HeldEvents, MemoryRecorder, conclude_together
+from sim.study.direct import DirectRun, conclude_together, is_direct
 from sim.study.embeddings import Embeddings
-from sim.study.stations import Bank, DirectWire, SilentChannel, encoded, knowing_stations
+from sim.study.fusions import Fusions
+from sim.study.memory import MemoryRecorder
+from sim.study.stations import Bank, DirectWire, SilentChannel, knowing_stations
 from sim.world import World
 
 UNLIKE = ("wall_time_s", "scenario", "description")
 """Keys of a summary that are not the same in a separate run: how long it took, and what it is called."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Half:
-    """A run whose world has ended and whose fixes are still to come."""
-
-    world: World
-    centre: DeferredCentre
-    recorder: MemoryRecorder
 
 
 @contextmanager
@@ -57,7 +49,7 @@ class Bench:
         self._model = model
         self._bank = Bank(scenario.bs_ids, embeddings)
         self._channel = SilentChannel(len(scenario.bs_ids), embeddings.csi_shape)
-        self.fusions = Fusions(model)
+        self.fusions = Fusions(model, self._bank, knowing_stations(scenario, model, self._bank))
 
     def summaries(self, scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
         """The summaries of runs, as `sim.run` of each would give them but for `UNLIKE`."""
@@ -66,53 +58,38 @@ class Bench:
 
     def _summaries(self, scenarios: Sequence[Scenario]) -> list[dict[str, Any]]:
         started = time.perf_counter()
-        halves = [self._first_half(scenario) for scenario in scenarios]
-        self.fusions.learn([snapshot for half in halves for snapshot in half.centre.fusible])
-        whole = [all(map(self.fusions.is_finite, half.centre.fusible)) for half in halves]
-        deferred = [half for half, is_whole in zip(halves, whole, strict=True) if is_whole]
-        conclude_together(
-            [half.centre for half in deferred],
-            [tracker_params(half.world.scenario) for half in deferred],
-            self.fusions,
-        )
+        runs = {at: self._half(scenario) for at, scenario in enumerate(scenarios) if is_direct(scenario)}
+        fusible = {at: run.fusible for at, run in runs.items()}
+        self.fusions.learn(chain.from_iterable(fusible.values()))
+        runs = {at: run for at, run in runs.items() if all(map(self.fusions.is_finite, fusible[at]))}
+        conclude_together(list(runs.values()), self.fusions)
         share_s = (time.perf_counter() - started) / max(1, len(scenarios))
         return [
-            self._summary(half.world, half.recorder, share_s) if is_whole else self.at_once(scenario)
-            for scenario, half, is_whole in zip(scenarios, halves, whole, strict=True)
+            self._summary(runs[at], runs[at], share_s) if at in runs else self.at_once(scenario)
+            for at, scenario in enumerate(scenarios)
         ]
 
     def at_once(self, scenario: Scenario) -> dict[str, Any]:
-        """The summary of one run that fuses as it goes: where what is sent depends on what was fused."""
+        """The summary of one run that fuses as it goes: where what is booked depends on what was fused."""
         started = time.perf_counter()
         recorder = MemoryRecorder()
-        world = self._world(scenario, recorder, Fingerprint(), Centre)
-        world.run()
-        return self._summary(world, recorder, time.perf_counter() - started)
-
-    def _first_half(self, scenario: Scenario) -> Half:
-        recorder = MemoryRecorder()
-        world = self._world(scenario, recorder, HeldEvents(), DeferredCentre)
-        world.run()
-        assert isinstance(world.centre, DeferredCentre)
-        return Half(world, world.centre, recorder)
-
-    def _world(
-        self, scenario: Scenario, recorder: MemoryRecorder, events: Fingerprint, centre: type[Centre]
-    ) -> World:
-        return World(
+        world = World(
             scenario,
             channel=self._channel,
             stations=knowing_stations(scenario, self._model, self._bank),
             model=self._model,
             wire=DirectWire(),
             recorder=recorder,
-            events=events,
-            centre=centre,
-            encode=encoded,
         )
-
-    def _summary(self, world: World, recorder: MemoryRecorder, wall_time_s: float) -> dict[str, Any]:
+        world.run()
         world.finish()
-        complete = not world.errors
-        made = figures(world, recorder.folder, complete, wall_time_s)
-        return headline(world.scenario) | made | {"closed": True}
+        return self._summary(world, recorder.folder, time.perf_counter() - started)
+
+    def _half(self, scenario: Scenario) -> DirectRun:
+        run = DirectRun(scenario, self._model, self._bank)
+        run.happen()
+        return run
+
+    def _summary(self, run: Ended, tables: Tables, wall_time_s: float) -> dict[str, Any]:
+        made = figures(run, tables, not run.errors, wall_time_s)
+        return headline(run.scenario) | made | {"closed": True}

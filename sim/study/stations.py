@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from broker.bus import Arrival
-from broker.frame import Frame, frame_parts
-from models.quantiser import quantise
+from broker.frame import Frame, frame_parts, wire_bits
+from models.quantiser import dequantise, quantise
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy
 from nodes.positioning_model import Embedding
 from sim.scenario import Scenario
 from sim.study.embeddings import Embeddings
 from sim.wire import Parts
-from sim.world import run_id, station_of
+from sim.world import run_id, snapshots_of, station_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +41,26 @@ class Bank:
             for ue, latents in embeddings.latent.items()
             for bs, column in self._column.items()
         }
+        self._names = {
+            (bs, ue): [f"{bs}/{ue}#{seq}" for seq in range(len(known))]
+            for (bs, ue), known in self._known.items()
+        }
         self._packed: dict[tuple[str, str, Payload, float], list[bytes]] = {}
+        self._bits: dict[tuple[str, str, Payload, int], dict[int, int]] = {}
+        self._truth: dict[str, npt.NDArray[np.float64]] = {}
         self.csi_shape = embeddings.csi_shape
 
     def embedding(self, bs: str, ue: str, seq: int) -> Embedding:
         """What a BS makes of a snapshot."""
         return self._known[bs, ue][seq]
+
+    def latents(
+        self, bs: str, ue: str, seqs: Sequence[int], size: Payload, step: float
+    ) -> npt.NDArray[np.float32]:
+        """What the central unit makes of messages, ``[len(seqs), size.dims]``."""
+        latents = self._latent[ue][seqs, self._column[bs], : size.dims]
+        sent: npt.NDArray[np.float32] = dequantise(quantise(latents, size.bits, step), size.bits, step)
+        return sent
 
     def payload(self, bs: str, ue: str, seq: int, size: Payload, step: float) -> bytes:
         """The bytes of its message: those of all snapshots of the UE are packed in one go."""
@@ -56,6 +70,33 @@ class Bank:
             latents = self._latent[ue][:, self._column[bs], : size.dims]
             packed = self._packed[key] = pack_many(quantise(latents, size.bits, step), size.bits)
         return packed[seq]
+
+    def name(self, bs: str, ue: str, seq: int) -> str:
+        """Of a frame, as in events."""
+        return self._names[bs, ue][seq]
+
+    def bits_on_the_wire(
+        self, frame_of: Callable[[], Frame], key: tuple[str, str, Payload, int], seq: int
+    ) -> int:
+        """Size of a frame without the transport's overhead.
+
+        Args:
+            frame_of: makes the frame where its size is not known yet.
+            key: BS, UE, size of the message and time of processing: the rest is the same in all points.
+            seq: of the frame.
+        """
+        known = self._bits.setdefault(key, {})
+        bits = known.get(seq)
+        if bits is None:
+            bits = known[seq] = wire_bits(frame_parts(frame_of()), 0)
+        return bits
+
+    def truth(self, scenario: Scenario, ue: str) -> npt.NDArray[np.float64]:
+        """Where a UE is at its sample times, ``[n, 3]``: the same in all points."""
+        known = self._truth.get(ue)
+        if known is None:
+            known = self._truth[ue] = np.array([one.position_m for one in snapshots_of(scenario, ue)])
+        return known
 
 
 def pack_many(indices: npt.NDArray[np.uint16], bits: int) -> list[bytes]:
@@ -71,6 +112,27 @@ class KnowingStation(BaseStation):
 
     bank: Bank
 
+    def size(self, ue: str, seq: int, t_sample_ns: int) -> Payload | None:
+        """How large its message about a snapshot is; None for silence."""
+        return self._chosen(ue, seq, t_sample_ns, self.bank.embedding(self.bs_id, ue, seq))
+
+    def name(self, ue: str, seq: int) -> str:
+        """Of a frame, as in events."""
+        return self.bank.name(self.bs_id, ue, seq)
+
+    def message(
+        self, ue: str, seq: int, t_sample_ns: int, t_publish_ns: int, size: Payload
+    ) -> tuple[str, int, bytes]:
+        """Name of a frame of a chosen size, its bits on the wire without overhead, and its payload."""
+
+        def frame() -> Frame:
+            return self._framed(ue, seq, t_sample_ns, embedding, t_publish_ns, size)
+
+        embedding = self.bank.embedding(self.bs_id, ue, seq)
+        key = (self.bs_id, ue, size, t_publish_ns - t_sample_ns)
+        bits = self.bank.bits_on_the_wire(frame, key, seq)
+        return self.name(ue, seq), bits, self._pack(ue, seq, embedding, size, self.step(size.bits))
+
     def _embed(
         self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
     ) -> Embedding:
@@ -82,10 +144,10 @@ class KnowingStation(BaseStation):
 
 def knowing_stations(
     scenario: Scenario, model: PositioningModel, bank: Bank, policy: SendPolicy | None = None
-) -> dict[str, BaseStation]:
+) -> dict[str, KnowingStation]:
     """The scenario's base stations, as `sim.world.base_stations`; raises UserError like it."""
     run = run_id(scenario)
-    stations: dict[str, BaseStation] = {}
+    stations: dict[str, KnowingStation] = {}
     for bs in scenario.bs_ids:
         station = station_of(scenario, bs, model, run, policy, KnowingStation)
         station.bank = bank
@@ -103,19 +165,6 @@ class SilentChannel:
     def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
         """Zeros, [num_bs, num_slots, num_ant, num_sc]."""
         return self._pilots
-
-
-class Encoded(Parts):
-    """The parts of a frame, with the frame itself for who does not want to read it out of them again."""
-
-    frame: Frame
-
-
-def encoded(frame: Frame) -> Encoded:
-    """A frame as it goes over a `DirectWire`."""
-    parts = Encoded(frame_parts(frame))
-    parts.frame = frame
-    return parts
 
 
 class DirectWire:

@@ -23,8 +23,8 @@ from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
 from sim.study.spec import Point, Study
 from sim.study.work import Chunk, Worker, unlike
 
-FRAMES_PER_CHUNK = 50_000
-MOST_PER_CHUNK = 25
+FRAMES_PER_CHUNK = 80_000
+MOST_PER_CHUNK = 40
 T_95 = 1.96
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from models.quantiser import pack
-from models.runtime import load_model
+from models.runtime import ROWS_AT_A_TIME, load_model
 from nodes import Tracker, TrackerParams
-from nodes.fuser import ROWS_AT_A_TIME
 from sim.api import channel_of, model_of, run
 from sim.scenario import Scenario
 from sim.study.embeddings import CacheWarning, embeddings_key, embeddings_of
