@@ -59,9 +59,13 @@ class Channel:
         """Noise power of a resource element over the sent power at each base station, ``[num_bs]``."""
         return self._air.noise_variance
 
+    def paths(self, ue: str, index: int) -> tuple[PathTable, int]:
+        """A table that has a snapshot's paths, and which of its rows they are."""
+        return self._paths[ue].at(index)
+
     def channel(self, ue: str, index: int) -> NDArray[np.complex64]:
         """Channel (1) without noise, ``[num_bs, num_slots, num_ant, num_sc]``."""
-        table, row = self._paths[ue].at(index)
+        table, row = self.paths(ue, index)
         return self._air.channel(table, row, self._velocity_mps[ue][index], self.clock_offset_s(ue, index))
 
     def clock_offset_s(self, ue: str, index: int) -> Floats:
