@@ -23,8 +23,8 @@ LEGEND = (
 def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
     """Print for each system its errors, its honesty, and its errors by base stations in line of sight."""
     console = console or Console()
-    for system in dict.fromkeys(row["system"] for row in rows):
-        own = [row for row in rows if row["system"] == system]
+    for system, missing in dict.fromkeys((row["system"], row["missing"]) for row in rows):
+        own = [row for row in rows if (row["system"], row["missing"]) == (system, missing)]
         console.print(headline(own[0]), style="bold", soft_wrap=True)
         for table in (
             cells_of(own, ERRORS, error_cells),
@@ -32,6 +32,8 @@ def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
             by_sites(own),
         ):
             console.print(table)
+        if own[0]["by_missing"]:
+            console.print(by_missing(own))
     console.print(LEGEND, style="dim", soft_wrap=True)
 
 
@@ -39,8 +41,9 @@ def headline(row: Row) -> str:
     """What a system is and costs, in one line."""
     seen = row["samples_trained"]
     trained = "" if seen is None else f", trained on {seen:,} samples"
+    silent = {"0": "", "1": ", one missing in turn"}.get(row["missing"], f", {row['missing']} missing")
     return (
-        f"{row['system']}: {row['payload_bits']:,} bits per base station and snapshot "
+        f"{row['system']}{silent}: {row['payload_bits']:,} bits per base station and snapshot "
         f"({row['payload_ratio']:.2%} of the CSI), {row['wire_bits']:,} on the wire "
         f"({row['wire_ratio']:.2%}){trained}"
     )
@@ -88,6 +91,17 @@ def by_sites(rows: Sequence[Row]) -> Table:
         parts = row["by_sites_in_sight"].values()
         table.add_row(f"{row['split']}, mean", *(metres(part["mean_m"]) for part in parts))
         table.add_row("points", *(f"{part['points']:,}" for part in parts), style="dim")
+    return table
+
+
+def by_missing(rows: Sequence[Row]) -> Table:
+    """Mean error and honesty by the base station that is missing."""
+    table = empty_table("missing", *rows[0]["by_missing"], left=1)
+    for row in rows:
+        name = f"{row['split']}, {row['subset']}"
+        parts = row["by_missing"].values()
+        table.add_row(f"{name}, mean", *(metres(part["mean_m"]) for part in parts))
+        table.add_row("ANEES", *(metres(part["anees"]) for part in parts), style="dim")
     return table
 
 

@@ -15,6 +15,13 @@ def evaluate(
             help="Shipped model, or the folder of one; may be repeated.", show_default="all shipped"
         ),
     ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="System by name: a shipped model or one compared with it, or all; may be repeated.",
+            show_default="those of --model",
+        ),
+    ] = None,
     split: Annotated[
         list[str] | None,
         typer.Option(help="random, blocked or trajectory; may be repeated.", show_default="all"),
@@ -23,19 +30,55 @@ def evaluate(
         list[int] | None,
         typer.Option(help="Bits per number; may be repeated.", show_default="the model's own"),
     ] = None,
+    dims: Annotated[
+        list[int] | None,
+        typer.Option(help="Numbers in one message; may be repeated.", show_default="the model's own"),
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Base stations that are not heard: bs3, 1 (each in turn) or 3 (any); may be repeated.",
+            show_default="0",
+        ),
+    ] = None,
     points: Annotated[
         int | None, typer.Option(min=1, help="At most so many snapshots of each split.", show_default="all")
     ] = None,
     clock: Annotated[str, typer.Option(help="ue_unknown or synchronised.")] = "ue_unknown",
     seed: Annotated[int, typer.Option(help="Of velocities, clock errors, noise and bootstrap.")] = 1,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(help="Judge on a data set of your own (HDF5) instead.", show_default="none"),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="With --dataset: all of another file than that of the training.")
+    ] = False,
     json: Annotated[Path | None, typer.Option(help="File for all figures.", show_default="none")] = None,
 ) -> None:
     """Judge shipped models where they were never trained: errors, honesty and bits, split by split."""
     from sim.channel.held_out import SPLITS
+    from sim.deployment import MUNICH6
     from sim.errors import UserError
     from sim.evaluate import evaluate as evaluate_systems
-    from sim.evaluate import shipped_models, systems_of, write_json
+    from sim.evaluate import write_json
+    from sim.missing import missing_of
+    from sim.systems import embedding_systems, shipped_models, systems_named
 
+    if dataset is not None:
+        from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows
+
+        if not model or len(model) > 1:
+            raise UserError("--dataset needs exactly one --model FOLDER")
+        if split or bits or points is not None or clock != "ue_unknown":
+            raise UserError("--split, --bits, --points and --clock are not for --dataset")
+        judged = evaluate_on_dataset(dataset, Path(model[0]), whole=whole, seed=seed, report=typer.echo)
+        print_dataset_rows(judged)
+        if json is not None:
+            write_json(judged, json)
+            typer.echo(f"figures: {json}")
+        return
+    if whole:
+        raise UserError("--whole is for --dataset")
     for name in split or ():
         if name not in SPLITS:
             raise UserError(f"unknown split '{name}'; one of {', '.join(SPLITS)}")
@@ -46,12 +89,18 @@ def evaluate(
     from sim.evaluate_text import print_rows
     from sim.scenario.scenario import Clock
 
-    systems = systems_of(model or shipped_models(), bits or ())
+    cases = [missing_of(word, MUNICH6.bs_ids) for word in missing or ("0",)]
+    models = model or (() if system else shipped_models())
+    systems = [
+        *embedding_systems(models, bits or (), dims or ()),
+        *systems_named(system or (), bits or (), dims or ()),
+    ]
     splits = [name for name in SPLITS if name in (split or SPLITS)]
     with progress_of_run("evaluating", 1_000) as progress:
         rows = evaluate_systems(
             systems,
             splits,
+            missing=cases,
             points=points,
             seed=seed,
             clock=Clock.model_validate(clock),

@@ -17,19 +17,25 @@ from sim.cli.app import app
 from sim.errors import UserError
 from sim.evaluate import (
     Estimates,
-    EvaluationError,
-    System,
     estimate,
     evaluate,
     figures,
     intervals,
-    shipped_models,
     stretches,
-    systems_of,
     write_json,
 )
 from sim.evaluate_text import metres, print_rows
+from sim.missing import Missing
 from sim.scenario.scenario import Clock
+from sim.systems import (
+    EmbeddingSystem,
+    EvaluationError,
+    System,
+    embedding_systems,
+    kept_encodings,
+    shipped_models,
+    systems_named,
+)
 
 Array = npt.NDArray[Any]
 ASKED = {
@@ -73,6 +79,28 @@ class Compass:
         return place, np.tile(np.diag([60.0**2, 80.0**2, 8.0**2]), (len(latents), 1, 1))
 
 
+def system_of(name: str, model: Compass, bits: int, samples: int | None = None) -> EmbeddingSystem:
+    """All numbers, with so many bits."""
+    return EmbeddingSystem(name, model, kept_encodings(model), bits, model.dims, samples)
+
+
+class Oracle:
+    """Knows the truth but for a metre per missing base station, and claims nothing: no model at all."""
+
+    name = "oracle"
+    payload_bits, wire_bits, samples_trained = 8, 500, None
+    csi_shape, num_bs = (10, 8, 24), 6
+
+    def __init__(self, position_m: Array) -> None:
+        self.position_m = position_m
+
+    def estimate(self, pilots: Array, noise_variance: Array, present: Array) -> tuple[Array, None]:
+        assert pilots.shape[1:] == (6, 10, 8, 24)
+        assert noise_variance.shape == (6,)
+        rows = self.position_m[: len(pilots)]
+        return rows + (~present).sum(axis=1)[:, None] * np.array([1.0, 0.0, 0.0]), None
+
+
 def gaussian(count: int, sigma_m: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Estimates:
     """Errors whose covariance is honest."""
     draws = np.random.default_rng(4)
@@ -100,6 +128,7 @@ def test_figures_of_honest_errors_are_those_of_a_gaussian() -> None:
 
 def test_boasting_shows() -> None:
     honest = gaussian(20_000, (3.0, 2.0, 1.0))
+    assert honest.covariance_m2 is not None
     boasting = figures(Estimates(honest.error_m, honest.covariance_m2 / 4))
     assert boasting["anees"] == pytest.approx(4.0, rel=0.05)
     assert boasting["coverage_h95"] == pytest.approx(1 - np.exp(-5.991 / 8), abs=0.02)
@@ -140,7 +169,7 @@ def few_resamples() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
     model = Compass()
-    systems = [System("compass", model, 10, 0), System("compass at 2 bits", model, 2)]
+    systems = [system_of("compass", model, 10, 0), system_of("compass at 2 bits", model, 2)]
     return evaluate(systems, points=80)
 
 
@@ -170,10 +199,10 @@ def test_rows_tell_what_it_costs(rows: list[dict[str, Any]]) -> None:
 
 
 def test_the_same_seed_gives_the_same_rows(rows: list[dict[str, Any]]) -> None:
-    again = evaluate([System("compass", Compass(), 10, 0)], ["blocked"], points=80)
+    again = evaluate([system_of("compass", Compass(), 10, 0)], ["blocked"], points=80)
     wanted = [row for row in rows if row["system"] == "compass" and row["split"] == "blocked"]
     assert json.dumps(again) == json.dumps(wanted)
-    other = evaluate([System("compass", Compass(), 10, 0)], ["blocked"], points=80, seed=2)
+    other = evaluate([system_of("compass", Compass(), 10, 0)], ["blocked"], points=80, seed=2)
     assert other[0]["mean_m"] != wanted[0]["mean_m"]
 
 
@@ -181,7 +210,9 @@ def test_pilots_are_made_and_encoded_once_for_all_bits() -> None:
     model = Compass()
     snapshots = held_out("random", clock=Clock(kind="synchronised")).thinned(30)
     shares: list[float] = []
-    estimate([System("a", model, bits) for bits in (10, 8, 6)], snapshots, shares.append)
+    encodings = kept_encodings(model)
+    systems = [EmbeddingSystem("a", model, encodings, bits, 24) for bits in (10, 8, 6)]
+    estimate(systems, snapshots, [Missing(), Missing(count=1)], done=shares.append)
     assert model.seen == [30] * 6
     assert shares == [1.0]
 
@@ -191,7 +222,7 @@ def test_a_model_that_does_not_fit_or_gives_no_number_is_told() -> None:
     narrow = Compass()
     narrow.csi_shape = (10, 8, 12)
     with pytest.raises(EvaluationError, match=r"6 base stations and CSI \[10, 8, 12\] cannot be judged"):
-        estimate([System("narrow", narrow, 10)], snapshots)
+        estimate([system_of("narrow", narrow, 10)], snapshots)
 
     class Lost(Compass):
         def fuse(self, latents: Array, gain_db: Array, present: Array) -> tuple[Array, Array]:
@@ -199,9 +230,42 @@ def test_a_model_that_does_not_fit_or_gives_no_number_is_told() -> None:
             return position * np.nan, covariance
 
     with pytest.raises(EvaluationError, match="lost: positions or covariances that are not numbers"):
-        estimate([System("lost", Lost(), 10)], snapshots)
+        estimate([system_of("lost", Lost(), 10)], snapshots)
     with pytest.raises(EvaluationError, match="bits must be from 1 to 16, not 17"):
-        System("fat", Compass(), 17)
+        system_of("fat", Compass(), 17)
+    with pytest.raises(EvaluationError, match="dims must be from 1 to 24, not 25"):
+        EmbeddingSystem("long", Compass(), kept_encodings(Compass()), 10, 25)
+
+
+def test_any_system_is_judged_and_who_claims_nothing_has_no_honesty() -> None:
+    snapshots = held_out("blocked", clock=Clock(kind="ue_unknown")).thinned(20)
+    oracle: System = Oracle(snapshots.position_m)
+    cases = [Missing(), Missing(bs="bs3", count=1), Missing(count=1), Missing(count=3)]
+    rows = [
+        row for row in evaluate([oracle], ["blocked"], missing=cases, points=20) if row["subset"] == "all"
+    ]
+    assert [row["missing"] for row in rows] == ["0", "bs3", "1", "3"]
+    assert [row["mean_m"] for row in rows] == [pytest.approx(number) for number in (0, 1, 1, 3)]
+    for row in rows:
+        assert row["points"] == sum(part["points"] for part in row["by_sites_in_sight"].values()) == 20
+        assert row["anees"] is row["coverage_h95"] is row["coverage_v95"] is None
+        assert "anees" not in row["intervals"]
+    assert list(rows[2]["by_missing"]) == ["bs1", "bs2", "bs3", "bs4", "bs5", "bs6"]
+    assert rows[0]["by_missing"] == rows[1]["by_missing"] == {}
+    stream = io.StringIO()
+    print_rows(rows, Console(width=80, file=stream))
+    assert "oracle, one missing in turn: 8 bits" in stream.getvalue()
+    assert "oracle, 3 missing: 8 bits" in stream.getvalue()
+
+
+def test_numbers_that_are_not_sent_count_as_zero() -> None:
+    model = Compass()
+    short = EmbeddingSystem("short", model, kept_encodings(model), 10, 6)
+    latents = np.random.default_rng(1).uniform(-1, 1, (4, 6, 24)).astype(np.float32)
+    sent = short.sent(latents)
+    assert not sent[..., 6:].any()
+    np.testing.assert_array_equal(sent[..., :6], system_of("long", model, 10).sent(latents)[..., :6])
+    assert short.payload_bits == 60
 
 
 def test_figures_are_printed_in_eighty_columns(rows: list[dict[str, Any]]) -> None:
@@ -258,8 +322,18 @@ class TestCommandLine:
         assert by_name[f"{name} at 4 bits", "random", "all"]["payload_bits"] == 3_072
 
     def test_shipped_models_are_all_judged_unless_some_are_named(self) -> None:
-        assert [system.name for system in systems_of(shipped_models())] == shipped_models()
-        assert all(system.samples_trained for system in systems_of(shipped_models()))
+        systems = embedding_systems(shipped_models())
+        assert [system.name for system in systems] == shipped_models()
+        assert all(system.samples_trained for system in systems)
+
+    def test_systems_by_name(self) -> None:
+        name = shipped_models()[0]
+        systems = systems_named([name, "music-robust"], bits=(8, 4), dims=(96,))
+        labels = [f"{name} at 96 numbers, 8 bits", f"{name} at 96 numbers, 4 bits", "music-robust"]
+        assert [system.name for system in systems] == labels
+        assert [system.payload_bits for system in systems] == [768, 384, 80]
+        assert [system.samples_trained is None for system in systems] == [False, False, True]
+        assert {"music", "music-robust", name} <= {system.name for system in systems_named(["all"])}
 
     def test_mistakes(self) -> None:
         assert (
@@ -270,4 +344,10 @@ class TestCommandLine:
             self.refused("--clock", "sundial") == "unknown clock 'sundial'; one of ue_unknown, synchronised\n"
         )
         assert self.refused("--model", "none").startswith("no model 'none' (shipped: ")
+        assert self.refused("--system", "none").startswith(
+            f"unknown system 'none'; one of {shipped_models()[0]}"
+        )
+        wanted = "unknown 'bs9' missing; one of bs1, bs2, bs3, bs4, bs5, bs6, or 0 to 5\n"
+        assert self.refused("--missing", "bs9") == wanted
+        assert self.refused("--dims", "1000") == "dims must be from 1 to 768, not 1000\n"
         assert self.refused("--bits", "20") == "bits must be from 1 to 16, not 20\n"
