@@ -181,6 +181,15 @@ def pack(indices: npt.ArrayLike, bits: int) -> bytes:
     return np.packbits(as_bits[:, 16 - bits :]).tobytes()
 
 
+def pack_many(indices: Indices, bits: int) -> list[bytes]:
+    """`pack` of each row of ``[num, dims]``, in one go."""
+    check_bits(bits)
+    num, dims = indices.shape
+    as_bits = np.unpackbits(indices.astype(">u2").view(np.uint8), axis=1).reshape(num, dims, 16)
+    packed = np.packbits(as_bits[:, :, 16 - bits :].reshape(num, dims * bits), axis=1)
+    return [row.tobytes() for row in packed]
+
+
 def unpack(payload: bytes, dims: int, bits: int) -> Indices:
     """The ``[dims]`` indices of one payload; see `unpack_many`."""
     indices: Indices = unpack_many([payload], dims, bits)[0]

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.frame import Frame
+from broker.least_recent import LeastRecent
 from models.quantiser import check_payload
 from nodes.collector import MAX_STREAMS, Collector, Snapshot, Verdict
 from nodes.cu_policy import CuPolicy
 from nodes.fuser import Fuser
-from nodes.least_recent import LeastRecent
 from nodes.positioning_model import PositioningModel
 from nodes.sequence import Gap
 from nodes.tracker import Outcome, Track, Tracker, TrackerParams
@@ -162,6 +162,10 @@ class CentralUnit:
         if verdict.cause is not None:
             self._refused[verdict.cause] += 1
         return verdict
+
+    def fuse_with(self, fuser: Fuser) -> None:
+        """Fuse with this from now on, instead of a fuser of the model's own."""
+        self._fuser = fuser
 
     def next_deadline_ns(self) -> int | None:
         """When `advance` will next have something if no further frame comes; None if nothing is open."""

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from broker.fronthaul import Fronthaul
 from broker.sequence import TransportLoss
-from nodes import PositioningModel, SendPolicy
+from nodes import Fuser, PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.embeddings_ahead import EmbeddingsAhead, early_stations
 from sim.errors import UserError
 from sim.fingerprint import Event
+from sim.foresight import ForesightedFuser
 from sim.metrics import Tables, summarise
 from sim.record import Recorder, versions
 from sim.run_folder import RunFolder
@@ -211,11 +212,14 @@ def run(
     stations = base_stations(scenario, model, policy)
     with output_folder(out) as folder, ExitStack() as stack:
         make_world: Callable[..., World]
+        fuser: Fuser | None = None
         if processes:
             make_world = stack.enter_context(world_of_processes(scenario, model, policy))
         else:
-            channel = stack.enter_context(EmbeddingsAhead(scenario, channel, model, encoders))
-            stations = early_stations(scenario, model, channel, policy)
+            foresee = policy is None and scenario.bs.policy.kind == "fixed"
+            ahead = EmbeddingsAhead(scenario, channel, model, encoders, foresee=foresee)
+            channel, stations = stack.enter_context(ahead), early_stations(scenario, model, ahead, policy)
+            fuser = ForesightedFuser(model, ahead, scenario.bs_ids)
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
             make_world = partial(World, wire=carrier)
         recorder = stack.enter_context(
@@ -234,6 +238,8 @@ def run(
             recorder=recorder,
             listener=listener,
         )
+        if fuser is not None:
+            world.centre.unit.fuse_with(fuser)
         complete, cut_short = False, True
         if watch is not None:
             world.listen(watch.takes)

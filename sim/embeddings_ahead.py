@@ -19,9 +19,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from nodes import BaseStation, PositioningModel, SendPolicy
+from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
+from sim.foresight import Fate, Foreseen, Foresight, Message
 from sim.scenario import Scenario
 from sim.world import Channel, run_id, station_of
 
@@ -29,6 +30,8 @@ TOGETHER = 64
 """Snapshots encoded in one go."""
 CHUNKS_AHEAD = 3
 """Chunks under way for each process."""
+CHUNKS_REMEMBERED = 8
+"""Chunks whose foreseen fixes are kept for when they are wanted, a deadline after their snapshots."""
 WORTH_A_PROCESS = 4_000
 """Snapshots from which a process is started that encodes: it needs a second or two to start."""
 
@@ -46,25 +49,44 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
-    """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``."""
+    """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
+
+    ``foreseen`` is what becomes of them if nothing comes in between, where that can be told.
+    """
 
     latent: npt.NDArray[np.float32]
     gain_db: npt.NDArray[np.float64]
     csi_shape: tuple[int, int, int]
+    foreseen: Foreseen | None = None
 
 
 def encode_together(
-    channel: Channel, model: PositioningModel, bs_ids: Sequence[str], places: Sequence[Place]
+    channel: Channel,
+    model: PositioningModel,
+    bs_ids: Sequence[str],
+    places: Sequence[Place],
+    foresight: Foresight | None = None,
+    heard: Sequence[bool] = (),
 ) -> Chunk:
-    """Encode snapshots at every BS; numbers are those of encoding one by one."""
+    """Encode snapshots at every BS; numbers are those of encoding one by one.
+
+    Args:
+        channel: what the BSs hear.
+        model: encodes.
+        bs_ids: the BSs.
+        places: the snapshots.
+        foresight: foresees their fixes.
+        heard: from which BSs the central unit will hear.
+    """
     pilots = np.stack([channel.pilots(ue, index) for ue, index in places])
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
     gain_db = np.empty((len(places), len(bs_ids)))
     for column, bs in enumerate(bs_ids):
-        heard, noise_variance = pilots[:, column], float(channel.noise_variance[column])
-        latent[:, column], gain_db[:, column] = encode_many(model, bs, heard, noise_variance)
+        noise_variance = float(channel.noise_variance[column])
+        latent[:, column], gain_db[:, column] = encode_many(model, bs, pilots[:, column], noise_variance)
     slots, antennas, subcarriers = pilots.shape[2:]
-    return Chunk(latent, gain_db, (slots, antennas, subcarriers))
+    foreseen = None if foresight is None else foresight.of(latent, gain_db, heard)
+    return Chunk(latent, gain_db, (slots, antennas, subcarriers), foreseen)
 
 
 def encode_many(
@@ -100,19 +122,31 @@ class EmbeddingsAhead:
         model: encodes.
         processes: encode in so many processes beside this one, which must be able to make channel and model
             anew from the scenario; 0: in this one.
+        foresee: work out the fixes as well, in so far as each BS sends what the scenario says.
     """
 
     def __init__(
-        self, scenario: Scenario, channel: Channel, model: PositioningModel, processes: int = 0
+        self,
+        scenario: Scenario,
+        channel: Channel,
+        model: PositioningModel,
+        processes: int = 0,
+        *,
+        foresee: bool = False,
     ) -> None:
         self._bs_ids = scenario.bs_ids
         self._channel, self._model = channel, model
+        self._foresight = Foresight(scenario, model) if foresee else None
+        self.heard: tuple[bool, ...] = (True,) * len(scenario.bs_ids)
+        """From which BSs the central unit is thought to hear next."""
+        self._times_ns = {ue: scenario.sample_times_ns(ue) for ue in scenario.ue_ids} if foresee else {}
+        self._foreseen: deque[dict[tuple[str, int], Fate]] = deque(maxlen=CHUNKS_REMEMBERED)
         places = in_order_of_time(scenario)
         self._chunks = iter([places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)])
         self._under_way: deque[tuple[list[Place], Future[Chunk]]] = deque()
         self._row: Mapping[Place, int] = {}
         self._chunk: Chunk | None = None
-        self._pool = _pool(scenario, processes) if processes else None
+        self._pool = _pool(scenario, processes, foresee) if processes else None
         self._most_under_way = CHUNKS_AHEAD * processes
         self.noise_variance = channel.noise_variance
         """As of the channel."""
@@ -133,10 +167,31 @@ class EmbeddingsAhead:
         assert self._chunk is not None
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
+    def message(self, column: int, ue: str, index: int) -> Message | None:
+        """The message foreseen for a BS, if any."""
+        row = self._find((ue, index))
+        assert self._chunk is not None
+        return None if self._chunk.foreseen is None else self._chunk.foreseen.messages[column][row]
+
+    def fused(self, snapshot: Snapshot) -> tuple[npt.NDArray[Any], npt.NDArray[Any], bool] | None:
+        """Position, covariance and whether they are finite, if just what arrived was foreseen."""
+        for fates in self._foreseen:
+            fate = fates.get((snapshot.ue, snapshot.t_sample_ns))
+            if fate is not None:
+                return fate.of(snapshot)
+        return None
+
     def _find(self, place: Place) -> int:
         while place not in self._row:
             places, self._chunk = self._next_chunk()
             self._row = {place: row for row, place in enumerate(places)}
+            if self._chunk.foreseen is not None:
+                self._foreseen.append(
+                    {
+                        (ue, int(self._times_ns[ue][index])): Fate(self._chunk.foreseen, row)
+                        for row, (ue, index) in enumerate(places)
+                    }
+                )
         return self._row[place]
 
     def _next_chunk(self) -> tuple[list[Place], Chunk]:
@@ -160,7 +215,9 @@ class EmbeddingsAhead:
 
     def _encoded_here(self) -> tuple[list[Place], Chunk]:
         places = next(self._chunks)
-        return places, encode_together(self._channel, self._model, self._bs_ids, places)
+        return places, encode_together(
+            self._channel, self._model, self._bs_ids, places, self._foresight, self.heard
+        )
 
     def _hand_out(self) -> None:
         """Keep the processes busy."""
@@ -169,7 +226,7 @@ class EmbeddingsAhead:
             places = next(self._chunks, None)
             if places is None:
                 return
-            self._under_way.append((places, self._pool.submit(_encode_there, places)))
+            self._under_way.append((places, self._pool.submit(_encode_there, places, self.heard)))
 
     def close(self) -> None:
         """End the processes; what is under way is given up."""
@@ -196,6 +253,14 @@ class EarlyStation(BaseStation):
     ) -> Embedding:
         return self.ahead.embedding(self.column, ue, seq)
 
+    def _pack(self, ue: str, seq: int, embedding: Embedding, payload: Payload, step: float) -> bytes:
+        message = self.ahead.message(self.column, ue, seq)
+        if message is not None and (message.dims, message.bits, message.step) == (
+            payload.dims, payload.bits, step,
+        ):  # fmt: skip
+            return message.payload
+        return super()._pack(ue, seq, embedding, payload, step)
+
 
 def early_stations(
     scenario: Scenario, model: PositioningModel, ahead: EmbeddingsAhead, policy: SendPolicy | None = None
@@ -217,23 +282,25 @@ def processes_worth_it(scenario: Scenario) -> int:
     return min(cores - 1, snapshots // WORTH_A_PROCESS)
 
 
-def _pool(scenario: Scenario, processes: int) -> ProcessPoolExecutor:
+def _pool(scenario: Scenario, processes: int, foresee: bool) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=(scenario,)
+        processes, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=(scenario, foresee)
     )
 
 
-_here: tuple[Channel, PositioningModel, tuple[str, ...]]
+_here: tuple[Channel, PositioningModel, tuple[str, ...], Foresight | None]
 """In a process that encodes: what with."""
 
 
-def _get_ready(scenario: Scenario) -> None:
+def _get_ready(scenario: Scenario, foresee: bool) -> None:
     from sim.api import channel_of, model_of
 
     global _here
-    _here = channel_of(scenario), model_of(scenario), scenario.bs_ids
+    model = model_of(scenario)
+    foresight = Foresight(scenario, model) if foresee else None
+    _here = channel_of(scenario), model, scenario.bs_ids, foresight
 
 
-def _encode_there(places: list[Place]) -> Chunk:
-    channel, model, bs_ids = _here
-    return encode_together(channel, model, bs_ids, places)
+def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
+    channel, model, bs_ids, foresight = _here
+    return encode_together(channel, model, bs_ids, places, foresight, heard)

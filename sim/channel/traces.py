@@ -19,7 +19,9 @@ GRID_M = 1e-4
 """Positions are looked up on this grid, so that rounding in the last digit finds the same trace."""
 
 BLOCK = 256
-"""Snapshots of a UE whose paths are in memory at a time."""
+"""Snapshots of a UE whose paths are read together."""
+BLOCKS_KEPT = 2
+"""In memory at a time: UEs that follow each other on the same way need not be in the same block."""
 
 SHIPPED_TRACES = Path(__file__).resolve().parents[2] / "scenarios" / "traces"
 
@@ -75,6 +77,7 @@ class TraceLibrary:
             )
         ]
         self._files: list[PathFile] = []
+        self._found: dict[bytes, StoredPaths] = {}
         self._where: dict[tuple[int, ...], tuple[int, int]] = {}
 
     def add(self, path: Path) -> None:
@@ -101,9 +104,10 @@ class TraceLibrary:
             self.add(self._unread.pop(0))
 
     def paths(self, position_m: NDArray[Any]) -> StoredPaths:
-        """The paths of each position, in order; none may be missing."""
-        places = [self._where[tuple(place)] for place in on_grid(position_m).tolist()]
-        return StoredPaths(self._files, np.array(places, dtype=np.int32).reshape(-1, 2))
+        """The paths of each position, in order; none may be missing. UEs on the same way share them."""
+        found = [self._where[tuple(place)] for place in on_grid(position_m).tolist()]
+        places = np.array(found, dtype=np.int32).reshape(-1, 2)
+        return self._found.setdefault(places.tobytes(), StoredPaths(self._files, places))
 
 
 class StoredPaths:
@@ -116,8 +120,7 @@ class StoredPaths:
 
     def __init__(self, files: Sequence[PathFile], places: NDArray[np.int32]) -> None:
         self._files, self._places = files, places
-        self._block = -1
-        self._table: PathTable | None = None
+        self._tables: dict[int, PathTable] = {}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -125,9 +128,13 @@ class StoredPaths:
     def at(self, index: int) -> tuple[PathTable, int]:
         """A table that has a snapshot's paths, and which of its rows they are; raises PathTableError."""
         block, row = divmod(index, BLOCK)
-        if self._table is None or block != self._block:
-            self._table, self._block = self._read(self._places[block * BLOCK : (block + 1) * BLOCK]), block
-        return self._table, row
+        table = self._tables.get(block)
+        if table is None:
+            table = self._read(self._places[block * BLOCK : (block + 1) * BLOCK])
+            self._tables[block] = table
+            while len(self._tables) > BLOCKS_KEPT:
+                del self._tables[next(iter(self._tables))]
+        return table, row
 
     def whole(self) -> PathTable:
         """One table with a row per snapshot; raises PathTableError."""
