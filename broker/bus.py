@@ -6,7 +6,7 @@ High-water marks are off: queues and losses belong to the fronthaul law. Frames 
 order; those of different ones come in any order. No socket may be used from two threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 from time import monotonic
 from types import TracebackType
@@ -18,6 +18,7 @@ import zmq
 
 from broker.frame import FrameError
 from broker.keys import Keys
+from broker.least_recent import LeastRecent
 from broker.refusals import Refusals
 from broker.sequence import SequenceCheck, TransportLoss
 
@@ -26,7 +27,20 @@ LINGER_MS = 1000
 """How long a closing socket tries to hand over what it still holds."""
 MAX_PART_BYTES = 2 << 20
 """A peer that sends a larger part is cut off by ZeroMQ itself."""
+MAX_SUBSCRIPTION_BYTES = 1024
+MAX_STREAMS = 1 << 16
+"""Most topics whose numbers are followed at once."""
+MOST_RECEIVED = 1000
+"""So many messages of one peer wait here; what it sends beyond that waits with it, and nothing is lost."""
 RECONNECT_MS, RECONNECT_MAX_MS = 50, 500
+
+
+MaySay = Callable[[zmq.Frame], bool]
+"""Whether the sender of a message, known by its first part, may say that."""
+
+
+def _anybody(_: zmq.Frame) -> bool:
+    return True
 
 
 _SNDMORE, _NOBLOCK = int(zmq.SNDMORE), int(zmq.NOBLOCK)  # the enum's own operators cost microseconds
@@ -62,11 +76,21 @@ class _Subscriptions:
         while sum(name.startswith(prefix) for prefix in self._prefixes) < subscribers:
             if not self._poller.poll(max(0, round(1000 * (deadline - monotonic())))):
                 raise TimeoutError(f"no {subscribers} subscribers to {topic!r} within {timeout_s} s")
-            message = self._socket.recv()
-            if message[:1] == b"\x01":
-                self._prefixes.append(message[1:])
-            elif message[:1] == b"\x00" and message[1:] in self._prefixes:
-                self._prefixes.remove(message[1:])
+            self._note(self._socket.recv())
+
+    def tidy(self) -> None:
+        """Take what has come meanwhile, which would otherwise stay in memory."""
+        try:
+            while True:
+                self._note(self._socket.recv(_NOBLOCK))
+        except zmq.Again:
+            return
+
+    def _note(self, message: bytes) -> None:
+        if message[:1] == b"\x01" and len(self._prefixes) < MOST_RECEIVED:
+            self._prefixes.append(message[1:])
+        elif message[:1] == b"\x00" and message[1:] in self._prefixes:
+            self._prefixes.remove(message[1:])
 
 
 class Publisher:
@@ -108,7 +132,8 @@ class Forwarder:
     """The middle: binds both ends. What its owner receives upstream she forwards downstream, when she likes.
 
     upstream, downstream: endpoints to bind; a port `*` is chosen by the system, the attributes name it.
-    keys: if they leave the machine. Raises OSError when an endpoint cannot be bound.
+    keys: if they leave the machine; then the key of a part speaks for the base station of its name alone,
+    and what it says of others is refused. Raises OSError when an endpoint cannot be bound.
     """
 
     def __init__(
@@ -121,8 +146,12 @@ class Forwarder:
         keys: Keys | None = None,
     ) -> None:
         self._from_publishers = _configured(context.socket(zmq.XSUB))
+        self._from_publishers.rcvhwm = MOST_RECEIVED
         self._from_publishers.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         self._to_subscribers = _publishing_socket(context)
+        self._to_subscribers.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
+        self.refusals = Refusals()
+        self._owners = None if keys is None else {key.decode(): name for name, key in keys.known.items()}
         if keys is not None:
             keys.serve(self._from_publishers)
             keys.serve(self._to_subscribers)
@@ -133,7 +162,7 @@ class Forwarder:
             self.close(0)
             raise
         self._subscriptions = _Subscriptions(self._to_subscribers, (self._from_publishers,))
-        self._forwarded: dict[bytes, int] = {}
+        self._forwarded: LeastRecent[bytes, list[int]] = LeastRecent(lambda: [0], MAX_STREAMS)
         for prefix in prefixes:
             self._from_publishers.send(b"\x01" + prefix.encode())
 
@@ -155,18 +184,31 @@ class Forwarder:
 
     def receive(self, timeout_s: float, most: int | None = None) -> list[list[bytes]]:
         """Wait for the first message, then take all that are there, or so many; none after the timeout."""
-        return _receive(self._from_publishers, timeout_s, most)
+        self._subscriptions.tidy()
+        return _receive(self._from_publishers, timeout_s, most, self._may_say)
 
     def receive_exactly(self, count: int, timeout_s: float = 10.0) -> list[list[bytes]]:
         """Take as many messages as were published. Raises TransportLoss when fewer come in time."""
-        return _receive_exactly(self._from_publishers, count, timeout_s)
+        return _receive_exactly(self._from_publishers, count, timeout_s, self._may_say)
+
+    def _may_say(self, first: zmq.Frame) -> bool:
+        """Whether the key of a message's sender is that of the base station which its topic names."""
+        if self._owners is None:
+            return True
+        owner = self._owners.get(str(first.get("User-Id")), "")
+        if first.bytes.startswith(f"emb/{owner}/".encode()):
+            return True
+        self.refusals.refuse(
+            FrameError("foreign_key", f"{owner or 'nobody'} says {first.bytes[:40]!r}"), owner
+        )
+        return False
 
     def forward(self, parts: Sequence[bytes], t_arrival_ns: int) -> None:
         """Send a frame on with a fourth part: msgpack [t_arrival_ns, earlier frames of this topic]."""
         topic = parts[0]
-        before = self._forwarded.get(topic, 0)
-        self._forwarded[topic] = before + 1
-        _send(self._to_subscribers, (*parts, _STAMP.pack((t_arrival_ns, before))))
+        forwarded = self._forwarded[topic]
+        _send(self._to_subscribers, (*parts, _STAMP.pack((t_arrival_ns, forwarded[0]))))
+        forwarded[0] += 1
 
     def close(self, linger_ms: int = LINGER_MS) -> None:
         """Close both sockets."""
@@ -180,7 +222,8 @@ class Subscriber:
     A message without a proper fourth part is refused and counted in `refusals`.
 
     keys: if the forwarder is on another machine.
-    restarts: a forwarder may come back and count from 0; what is lost is counted in `losses`, not raised.
+    restarts: a forwarder may come back and count from 0; what is lost is counted in `losses`, not raised,
+    and what is no newer than what came before it is refused as a replay.
     """
 
     def __init__(
@@ -193,6 +236,7 @@ class Subscriber:
         restarts: bool = False,
     ) -> None:
         self._socket = _configured(context.socket(zmq.SUB))
+        self._socket.rcvhwm = MOST_RECEIVED
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         _reconnecting(self._socket, keys)
         for prefix in prefixes:
@@ -200,6 +244,7 @@ class Subscriber:
         self._socket.connect(endpoint)
         self._sequence = SequenceCheck(late_join=True, restarts=restarts)
         self._restarts = restarts
+        self._newest: LeastRecent[bytes, list[int]] = LeastRecent(lambda: [-1, -1], MAX_STREAMS)
         self.losses = 0
         self.refusals = Refusals()
 
@@ -232,8 +277,10 @@ class Subscriber:
         for message in messages:
             try:
                 arrival, before = _read_arrival(message)
+                if self._restarts:
+                    self._is_newer(message[0], [arrival.t_arrival_ns, before])
             except FrameError as error:
-                self.refusals.refuse(error, message[0][:80].decode(errors="replace"))
+                self.refusals.refuse_message(error, message[0])
                 continue
             try:
                 self._sequence.saw(message[0], before)
@@ -243,6 +290,13 @@ class Subscriber:
                 self.losses += 1
             arrivals.append(arrival)
         return arrivals
+
+    def _is_newer(self, topic: bytes, stamp: list[int]) -> None:
+        """Whether a stamp comes after the last one of its topic. Raises FrameError."""
+        newest = self._newest[topic]
+        if stamp <= newest:
+            raise FrameError("replay", f"stamp {stamp} came after {newest}")
+        newest[:] = stamp
 
 
 class Bus:
@@ -353,35 +407,52 @@ def _send(socket: zmq.Socket[bytes], parts: Sequence[bytes]) -> None:
     socket.send(parts[-1])
 
 
-def _receive(socket: zmq.Socket[bytes], timeout_s: float, most: int | None = None) -> list[list[bytes]]:
+def _receive(
+    socket: zmq.Socket[bytes],
+    timeout_s: float,
+    most: int | None = None,
+    may_say: MaySay = _anybody,
+) -> list[list[bytes]]:
     messages: list[list[bytes]] = []
     if timeout_s > 0.0 and not socket.poll(round(1000 * timeout_s)):
         return messages
-    _drain(socket, messages, most)
+    _drain(socket, messages, most, may_say)
     return messages
 
 
-def _receive_exactly(socket: zmq.Socket[bytes], count: int, timeout_s: float) -> list[list[bytes]]:
+def _receive_exactly(
+    socket: zmq.Socket[bytes],
+    count: int,
+    timeout_s: float,
+    may_say: MaySay = _anybody,
+) -> list[list[bytes]]:
     messages: list[list[bytes]] = []
     deadline = monotonic() + timeout_s
     while True:
-        _drain(socket, messages, count)
+        _drain(socket, messages, count, may_say)
         if len(messages) == count:
             return messages
         if not socket.poll(max(0, round(1000 * (deadline - monotonic())))):
             raise TransportLoss(f"{len(messages)} of {count} frames came within {timeout_s} s")
 
 
-def _drain(socket: zmq.Socket[bytes], messages: list[list[bytes]], most: int | None) -> None:
-    """Take what is there without waiting, up to a number of messages in all."""
+def _drain(
+    socket: zmq.Socket[bytes],
+    messages: list[list[bytes]],
+    most: int | None,
+    may_say: MaySay = _anybody,
+) -> None:
+    """Take what is there without waiting, up to a number in all; leave out what may not be said."""
     try:
         while most is None or len(messages) < most:
             part = socket.recv(_NOBLOCK, copy=False)
+            is_said = may_say(part)
             message = [part.bytes]
             while part.more:
                 part = socket.recv(_NOBLOCK, copy=False)
                 message.append(part.bytes)
-            messages.append(message)
+            if is_said:
+                messages.append(message)
     except zmq.Again:
         return
 

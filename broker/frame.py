@@ -13,7 +13,10 @@ VERSION = 1
 OVERHEAD_BYTES = 54
 """Of each frame: Ethernet preamble 8, header 14, check sequence 4, gap 12; VLAN tag 4; eCPRI headers 12."""
 
-Cause = Literal["version", "length", "non_finite", "unknown_model", "oversize", "malformed"]
+Cause = Literal[
+    "version", "length", "non_finite", "unknown_model", "oversize", "malformed",
+    "other_run", "foreign_key", "rate", "replay", "future",
+]  # fmt: skip
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 
@@ -79,7 +82,7 @@ class Frame:
 
 def encode_frame(frame: Frame, *, limits: FrameLimits = DEFAULT_LIMITS) -> tuple[bytes, bytes, bytes]:
     """Turn a frame into topic, header and payload. Raises FrameError where a receiver would refuse it."""
-    _check(frame, limits)
+    check_frame(frame, limits)
     return frame_parts(frame)
 
 
@@ -123,7 +126,7 @@ def decode_frame(
     if len(payload) > limits.payload_bytes:
         raise FrameError("oversize", f"payload of {len(payload)} bytes, at most {limits.payload_bytes}")
     frame = Frame(*_read_header(header), payload=payload)
-    _check(frame, limits)
+    check_frame(frame, limits)
     if topic != frame.topic.encode():
         raise FrameError("malformed", f"topic {topic[:40]!r} but header says {frame.topic!r}")
     if known_models is not None and frame.model not in known_models:
@@ -193,8 +196,8 @@ def _read_header(
     return run, bs, ue, seq, t_sample_ns, t_publish_ns, dims, bits, step, gain_db, model
 
 
-def _check(frame: Frame, limits: FrameLimits) -> None:
-    """Hold a frame to the rules of docs/frame.md."""
+def check_frame(frame: Frame, limits: FrameLimits = DEFAULT_LIMITS) -> None:
+    """Hold a frame to the rules of docs/frame.md. Raises FrameError where a receiver would refuse it."""
     for name, text in (("run", frame.run), ("bs", frame.bs), ("ue", frame.ue)):
         if len(text) > limits.name_chars:
             raise FrameError("oversize", f"{name} of {len(text)} characters, at most {limits.name_chars}")

@@ -6,7 +6,7 @@ from collections import Counter
 from broker.frame import Cause, FrameError
 
 _LOG = logging.getLogger(__name__)
-_MOST_PEERS = 1024
+_MOST_PEERS = 64
 
 
 class Refusals:
@@ -23,6 +23,10 @@ class Refusals:
             return
         self._logged.add(peer)
         _LOG.warning("refused a frame from %s: %s (further ones from there are only counted)", peer, error)
+
+    def refuse_message(self, error: FrameError, topic: bytes) -> None:
+        """Count a refused message; its peer is whom the first two parts of its topic name."""
+        self.refuse(error, "/".join(topic[:160].decode(errors="replace").split("/")[:2]))
 
     @property
     def by_cause(self) -> dict[Cause, int]:

@@ -2,6 +2,8 @@
 
 from collections.abc import Hashable
 
+MAX_SOURCES = 1 << 16
+
 
 class TransportLoss(RuntimeError):  # noqa: N818 - what happened, not that it is an error
     """Frames went missing between sockets, where nothing may, not in the fronthaul law."""
@@ -10,7 +12,8 @@ class TransportLoss(RuntimeError):  # noqa: N818 - what happened, not that it is
 class SequenceCheck:
     """Watches that the numbers of each source come one after the other.
 
-    late_join: begin at the first number seen of a source instead of at 0.
+    late_join: begin at the first number seen of a source instead of at 0; of the sources seen first, those
+    beyond `MAX_SOURCES` are forgotten, and begin anew when they are seen again.
     restarts: a source may come back after it was ended and count from 0 again: a lower number begins anew.
     """
 
@@ -24,6 +27,8 @@ class SequenceCheck:
         """Note a number that arrived. Raises TransportLoss when it is not the next one."""
         expected = self._next.get(source)
         if expected is None:
+            if self._late_join and len(self._next) >= MAX_SOURCES:
+                del self._next[next(iter(self._next))]
             expected = number if self._late_join else 0
         if number != expected:
             expected = self._after_excused(source, expected)

@@ -13,12 +13,14 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
-from broker.frame import FrameError, header_fields
+from broker.frame import FrameError, header_fields, is_name
 
 VERSION = 1
+MAX_TOPIC_BYTES = 160
 MAX_HEADER_BYTES = 384
 MAX_ELEMENTS = 1 << 20
-MAX_NAME_CHARS = 64
+MAX_HELD_NS = 10_000_000_000
+"""A BS keeps a frame for so long at most before it is to be published."""
 _INT64 = 1 << 63
 
 
@@ -64,15 +66,18 @@ def decode_air(parts: Sequence[bytes]) -> Air:
     if len(parts) != 3:
         raise FrameError("malformed", f"{len(parts)} parts instead of 3")
     topic, header, samples = parts
-    if len(header) > MAX_HEADER_BYTES or len(samples) > 8 * MAX_ELEMENTS:
-        raise FrameError("oversize", f"header of {len(header)} bytes, samples of {len(samples)} bytes")
+    sizes = len(topic), len(header), len(samples)
+    if sizes[0] > MAX_TOPIC_BYTES or sizes[1] > MAX_HEADER_BYTES or sizes[2] > 8 * MAX_ELEMENTS:
+        raise FrameError("oversize", f"topic, header and samples of {sizes} bytes")
     fields = header_fields(header, VERSION, 11)
     _, run, bs, ue, seq, t_sample_ns, t_publish_ns, noise_variance, *shape = fields
-    if any(type(name) is not str or len(name) > MAX_NAME_CHARS for name in (run, bs, ue)):
-        raise FrameError("malformed", "run, bs and ue must be short texts")
+    if not all(type(name) is str and is_name(name) for name in (run, bs, ue)):
+        raise FrameError("malformed", "run, bs and ue must be short names")
     for number in (seq, t_sample_ns, t_publish_ns):
         if type(number) is not int or not 0 <= number < _INT64:
             raise FrameError("malformed", "numbers and times must be integers from 0")
+    if not 0 <= t_publish_ns - t_sample_ns <= MAX_HELD_NS:
+        raise FrameError("malformed", f"published {t_publish_ns - t_sample_ns} ns after it was sampled")
     if type(noise_variance) is not float or not math.isfinite(noise_variance) or noise_variance <= 0.0:
         raise FrameError("non_finite", f"noise variance {str(noise_variance)[:20]}")
     if any(type(size) is not int or not 1 <= size <= MAX_ELEMENTS for size in shape):

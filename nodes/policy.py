@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from broker.least_recent import LeastRecent
 from models.quantiser import packed_size_bytes
 from nodes.base_station import Heard, Payload
-from nodes.least_recent import LeastRecent
 
 NS_PER_S = 1_000_000_000
 MAX_UES = 1 << 16

@@ -1,12 +1,13 @@
 """What comes in from the network is checked here, before anything else sees it."""
 
 import secrets
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from broker.rate import RateLimit
 
 POLICY = "; ".join(
     (
@@ -30,33 +31,6 @@ HEADERS = {
     "cache-control": "no-store",
 }
 MAX_BODY_BYTES = 4096
-
-
-class RateLimit:
-    """Lets `rate_hz` things through per second, in bursts of up to `burst`.
-
-    Args:
-        rate_hz: on average.
-        burst: at once.
-        clock: gives seconds that never go back.
-    """
-
-    def __init__(self, rate_hz: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate_hz = rate_hz
-        self._burst = burst
-        self._clock = clock
-        self._left = float(burst)
-        self._at_s = clock()
-
-    def takes(self) -> bool:
-        """Whether one more may pass now."""
-        now_s = self._clock()
-        self._left = min(self._left + (now_s - self._at_s) * self._rate_hz, self._burst)
-        self._at_s = now_s
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
 
 
 class Guard:

@@ -113,6 +113,20 @@ def test_an_unknown_key_gets_nothing_in_or_out(
     assert subscriber.receive(SILENCE_MS / 1000) == []
 
 
+def test_a_key_speaks_for_its_own_base_station_alone(
+    folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+) -> None:
+    endpoint = "tcp://127.0.0.1:*"
+    forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
+    liar = closes(Publisher(zmq_context, forwarder.upstream, keys=load_keys(folder, "bs1"), beside=forwarder))
+    liar.wait_for_subscriber()
+    for topic in (b"emb/bs2/ue1/", b"emb/bs11/ue1/", b"emb/bs", b"emb//"):
+        liar.publish((topic, *FRAME[1:]))
+    liar.publish(FRAME)
+    assert forwarder.receive_exactly(1) == [list(FRAME)]
+    assert forwarder.refusals.by_cause == {"foreign_key": 4}
+
+
 def test_control_takes_a_key_for_its_own_part_alone(
     folder: Path, stranger: Keys, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sim.errors import UserError
 from sim.live import Hub, LiveServer, Programme
 from sim.live.control import Command
-from sim.live.guard import RateLimit
+from broker.rate import RateLimit
 from sim.live.server import FILES, PAGE
 from tests.sim.kit import scenario_of
 

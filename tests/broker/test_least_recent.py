@@ -1,4 +1,4 @@
-from nodes.least_recent import LeastRecent
+from broker.least_recent import LeastRecent
 
 
 def test_the_least_recently_asked_for_is_forgotten() -> None:
