@@ -10,7 +10,7 @@ from typing import Any
 import zmq
 
 from broker.bus import Forwarder
-from broker.clock import WallClock
+from broker.clock import Plan, WallClock
 from broker.frame import FrameError, FrameLimits, decode_frame, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.keys import leaves_machine
@@ -36,7 +36,7 @@ class BrokerConfig:
         fronthaul: tree, attachments and seed, plain.
         overhead_bytes: of each frame on the wire.
         deadline_ns: after the sample time, for disciplines that care.
-        clock: epoch and speed in real time; None in lock-step.
+        clock: plan of the clock in real time; None in lock-step.
     """
 
     run: str
@@ -45,7 +45,7 @@ class BrokerConfig:
     fronthaul: Mapping[str, Any]
     overhead_bytes: int
     deadline_ns: int
-    clock: tuple[int, float] | None = None
+    clock: Plan | None = None
 
     @classmethod
     def from_welcome(cls, welcome: Mapping[str, Any]) -> "BrokerConfig":
@@ -58,7 +58,7 @@ class BrokerConfig:
             fronthaul=welcome["fronthaul"],
             overhead_bytes=int(welcome["overhead_bytes"]),
             deadline_ns=int(welcome["deadline_ns"]),
-            clock=None if clock is None else (int(clock[0]), float(clock[1])),
+            clock=clock,
         )
 
 
@@ -83,7 +83,7 @@ class BrokerService:
             surroundings.context, config.upstream, config.downstream, keys=surroundings.keys
         )
         self.refusals = Refusals()
-        self._clock = None if config.clock is None else WallClock(*config.clock)
+        self._clock = None if config.clock is None else WallClock.from_plan(config.clock)
         self._now_ns = 0
         self._limits = FrameLimits()
 
@@ -93,7 +93,7 @@ class BrokerService:
         """`await`, `offer`, `advance`, `change`, `counts` or `begin`; see `sim.processes`, `sim.realtime`."""
         match kind:
             case "begin":
-                self._clock = WallClock(int(body[0]), float(body[1]))
+                self._clock = WallClock.from_plan(body, self._clock)
                 return None
             case "await":
                 self.forwarder.wait_for_subscriber(timeout_s=float(body))

@@ -31,7 +31,7 @@ class BaseStationService:
     """Embeds what it hears and publishes it when it is due.
 
     The welcome: run, bs, model, bits, dims, air (endpoint to hear), upstream (endpoint to publish to),
-    stale_ns (older samples are not worth a frame), clock (epoch and speed, or None in lock-step).
+    stale_ns (older samples are not worth a frame), clock (its plan, or None in lock-step).
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -48,7 +48,7 @@ class BaseStationService:
         )
         self.station.up = bool(welcome.get("up", True))
         clock = welcome["clock"]
-        self._clock = None if clock is None else WallClock(int(clock[0]), float(clock[1]))
+        self._clock = None if clock is None else WallClock.from_plan(clock)
         self._stale_ns = int(welcome["stale_ns"])
         self.refusals = Refusals()
         self.heard = self.stale = 0
@@ -89,7 +89,7 @@ class BaseStationService:
         """In lock-step `publish` what is due, tell what is kept `silent`; else `up`, `down`, `begin`."""
         match kind:
             case "begin":
-                self._clock = WallClock(int(body[0]), float(body[1]))
+                self._clock = WallClock.from_plan(body, self._clock)
                 return None
             case "silent":
                 return self._kept_silent(body)

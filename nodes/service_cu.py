@@ -33,7 +33,7 @@ class CentralUnitService:
     """Hands frames to the central unit and tells the world what came of them.
 
     The welcome: run, model, policy, tracker, expected (BSs), downstream (endpoint to subscribe to), tracks
-    (what was last known, of a run that goes on), clock (epoch and speed, or None in lock-step).
+    (what was last known, of a run that goes on), clock (its plan, or None in lock-step).
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -51,7 +51,7 @@ class CentralUnitService:
         self.unit.resume([track for plain in welcome["tracks"] if (track := track_from_plain(plain))])
         self._known_models = {model.digest}
         clock = welcome["clock"]
-        self._clock = None if clock is None else WallClock(int(clock[0]), float(clock[1]))
+        self._clock = None if clock is None else WallClock.from_plan(clock)
         self._now_ns = 0
         self.refusals = Refusals()
         self._subscriber = Subscriber(
@@ -67,7 +67,7 @@ class CentralUnitService:
         """`grant` a time with the frames that arrive then; `track`, `counts`; `begin` in real time."""
         match kind:
             case "begin":
-                self._clock = WallClock(int(body[0]), float(body[1]))
+                self._clock = WallClock.from_plan(body, self._clock)
                 return None
             case "grant":
                 return self._grant(*body)

@@ -169,13 +169,12 @@ class Chaos:
 
     def _clock_jump(self, world: RealtimeWorld, blow: Blow) -> Callable[[], None]:
         """A BS believes that it is another time."""
-        epoch_ns, speed = world.clock.epoch_unix_ns, world.clock.speed
-        ahead = 1 if blow.t_ns % 2 else -1
-        jumped = (epoch_ns + ahead * ns_from_s(CLOCK_JUMP_S), speed)
+        ahead_ns = ns_from_s(CLOCK_JUMP_S if blow.t_ns % 2 else -CLOCK_JUMP_S)
+        jumped = [[unix_ns + ahead_ns, *leg] for unix_ns, *leg in world.clock.plan()]
         world.parts.control.send(blow.target, "begin", jumped)
 
         def jump_back() -> None:
-            world.parts.control.send(blow.target, "begin", (epoch_ns, speed))
+            world.parts.control.send(blow.target, "begin", world.clock.plan())
 
         return jump_back
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import zmq
 
+from broker.clock import Plan
 from broker.control import Context, Controller, Message, answers
 from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys
 from broker.plain import plain_from_tree
@@ -100,7 +101,7 @@ class Parts:
         scenario: configures them.
         model: what they load; see `nodes.model_spec`.
         run: identity of the run.
-        clock: epoch (Unix time, ns) and speed in real time; None in lock-step.
+        clock: plan of the clock in real time; None in lock-step.
         keys_folder: CURVE keys; needed as soon as an endpoint leaves the machine.
         host: address to bind to.
         port: of the control socket; the system chooses one if absent.
@@ -113,7 +114,7 @@ class Parts:
         model: PositioningModel,
         run: str,
         *,
-        clock: tuple[int, float] | None = None,
+        clock: Plan | None = None,
         keys_folder: Path | None = None,
         host: str = "127.0.0.1",
         port: int | None = None,

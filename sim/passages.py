@@ -64,6 +64,12 @@ class Passages:
         before = monotonic() - seconds
         return iter([(key, passage) for key, passage in self._open.items() if passage.since_s < before])
 
+    def hear(self) -> None:
+        """Time did not pass as it should have: nothing is overdue yet."""
+        now_s = monotonic()
+        for passage in self._open.values():
+            passage.since_s = now_s
+
     def forget(self, ue: str, t_sample_ns: int) -> dict[str, Any]:
         """The delays of a snapshot that has closed."""
         return self.delays_ns.pop((ue, t_sample_ns), {})

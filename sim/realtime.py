@@ -65,6 +65,8 @@ GRACE_S = 2.0
 """So long after something was last heard of a frame or a snapshot its end is looked for."""
 LEAD_S = 0.2
 """From the moment all parts are ready to the start of the run."""
+TURN_AFTER_S = 0.05
+"""So long before its pace changes all parts are told."""
 LOOK_EVERY_S = 0.1
 BEAT_EVERY_S = 1.0
 TRACKS_KEPT = 256
@@ -224,6 +226,9 @@ class RealtimeWorld(World):
         """What other threads want done: called in the world's own, between two events."""
         self._behind = False
         self._late_noted = False
+        self._top_speed = pace.speed
+        self.turns: list[dict[str, float]] = []
+        """When the pace was changed, and to what."""
         self._next_look = self._next_beat = monotonic()
 
     # The clock.
@@ -232,14 +237,25 @@ class RealtimeWorld(World):
         """Have something done at a time of the run."""
         self._agenda.call(t_ns, moment, action)
 
-    def run(self, progress: Callable[[int], None] | None = None) -> None:
-        """Let the scenario happen at its pace, and wait for what is still on its way then."""
-        epoch_ns = time.time_ns() + round(LEAD_S * 1e9)
-        self.clock = WallClock(epoch_ns, self.pace.speed)
-        self.parts.clock = (epoch_ns, self.pace.speed)
+    def turn(self, speed: float) -> None:
+        """Let run time pass at another speed from now on, for the world and all parts; 0 stops it."""
+        self.clock.turn(speed, TURN_AFTER_S)
+        self._tell_clock()
+        self.passages.hear()
+        self._top_speed = max(self._top_speed, speed)
+        self.turns.append({"t_s": max(0, self.clock.now_ns()) / NANOSECONDS_PER_SECOND, "speed": speed})
+
+    def _tell_clock(self) -> None:
+        self.parts.clock = self.clock.plan()
         for name in self.parts.peers:
             self.parts.control.send(name, "begin", self.parts.clock)
-            self.parts.peers[name].heard_s = monotonic()
+
+    def run(self, progress: Callable[[int], None] | None = None) -> None:
+        """Let the scenario happen at its pace, and wait for what is still on its way then."""
+        self.clock = WallClock(time.time_ns() + round(LEAD_S * 1e9), self.pace.speed)
+        self._tell_clock()
+        for peer in self.parts.peers.values():
+            peer.heard_s = monotonic()
         super().run(progress)
         drain_ns = self.scenario.duration_ns + self.centre.policy.deadline_ns + ns_from_s(0.1)
         self._wait_until(drain_ns)
@@ -254,7 +270,7 @@ class RealtimeWorld(World):
             last_ns = t_ns
             self._wait_until(t_ns)
             self._keep_pace(t_ns)
-            self.events.advance(t_ns - ns_from_s(2 * GRACE_S * self.pace.speed))
+            self.events.advance(t_ns - ns_from_s(2 * GRACE_S * self._top_speed))
             if progress is not None:
                 progress(t_ns)
 
@@ -275,7 +291,7 @@ class RealtimeWorld(World):
                 return
 
     def _keep_pace(self, t_ns: int) -> None:
-        lag_s = max(0.0, (self.clock.now_ns() - t_ns) / self.pace.speed / 1e9)
+        lag_s = max(0.0, self.clock.seconds_between(t_ns, self.clock.now_ns()))
         self.lag.add(lag_s)
         self._behind = lag_s > self.pace.max_lag_s
         if not self._behind:
@@ -335,8 +351,10 @@ class RealtimeWorld(World):
         if peer is None:
             return
         if self.parts.greet(message):
-            if message.kind == "ready" and message.peer == BROKER:
-                self.links.tell_again(max(0, self.clock.now_ns()))
+            if message.kind == "ready":
+                self.parts.control.send(message.peer, "begin", self.clock.plan())
+                if message.peer == BROKER:
+                    self.links.tell_again(max(0, self.clock.now_ns()))
             return
         if not peer.ready:
             return
@@ -452,7 +470,7 @@ class RealtimeWorld(World):
             if close_ns >= deadline_ns:
                 modelled_ns = self.centre.policy.deadline_ns
             if result.revision == 0:
-                self.processing.add((done_ns - result.t_sample_ns - modelled_ns) / self.pace.speed / 1e9)
+                self.processing.add(self.clock.seconds_between(result.t_sample_ns + modelled_ns, done_ns))
         if result.track is not None:
             self.parts.tracks[result.ue] = plain_from_track(result.track)
         self._books.take(result)
@@ -536,11 +554,13 @@ class RealtimeWorld(World):
 
     def _sweep(self) -> None:
         """Find the end of frames and snapshots of which nothing is heard any more."""
+        if self.clock.speed == 0.0:
+            return  # what waits for its time is not lost
         for key, passage in self.passages.silent_for(GRACE_S):
             cause = self._cause(key[0], passage)
             if cause is not None:
                 self._end(*key, cause)
-        self._books.overdue(self.clock.now_ns() - ns_from_s(GRACE_S * self.pace.speed))
+        self._books.overdue(self.clock.now_ns() - ns_from_s(GRACE_S * self._top_speed))
         for stale in list(self.passages.delays_ns)[: max(0, len(self.passages.delays_ns) - 10_000)]:
             del self.passages.delays_ns[stale]
 
@@ -597,6 +617,7 @@ class RealtimeWorld(World):
         beats = {name: peer.beat for name, peer in self.parts.peers.items()}
         return {
             "speed": self.pace.speed,
+            "turns": self.turns,
             **self.lag.figures("lag"),
             **self.processing.figures("processing"),
             **self.modelled.figures("delay_modelled"),
@@ -665,7 +686,7 @@ def run_realtime(
                 scenario,
                 model,
                 run_id(scenario),
-                clock=(time.time_ns() + NOT_YET_NS, pace.speed),
+                clock=WallClock(time.time_ns() + NOT_YET_NS, pace.speed).plan(),
                 keys_folder=keys_folder,
                 host=host,
                 port=port,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from sim.live import Conductor, Hub
-    from sim.live.control import Command
+    from sim.live import Conductor, Programme
     from sim.live.onlooker import Onlooker
     from sim.scenario import Scenario
 
@@ -21,43 +20,43 @@ LAST_WORDS_S = 0.5
 
 
 @contextmanager
-def page_of_run(scenario: Scenario, port: int, *, wanted: bool) -> Iterator[Conductor | None]:
+def page_of_run(scenario: Scenario, port: int, *, wanted: bool, speed: float) -> Iterator[Conductor | None]:
     """Serves the page of a run in virtual time, and sets its pace; None if it is not wanted."""
     if not wanted:
         yield None
         return
-    from sim.live import Conductor, Hub
+    from sim.live import Conductor, Hub, Programme
 
     hub = Hub()
-    conductor = Conductor(scenario, hub)
-    with served(scenario, port, hub, conductor.submit, paced=True):
+    conductor = Conductor(scenario, hub, speed=speed)
+    with served(Programme(scenario, hub, conductor.submit), port):
         yield conductor
 
 
 @contextmanager
-def page_of_realtime_run(scenario: Scenario, port: int, *, wanted: bool) -> Iterator[Onlooker | None]:
-    """Serves the page of a run in real time; None if it is not wanted."""
+def page_of_realtime_run(
+    scenario: Scenario, port: int, *, wanted: bool, speed: float
+) -> Iterator[Onlooker | None]:
+    """Serves the page of a run in real time, which has its own pace; None if it is not wanted."""
     if not wanted:
         yield None
         return
-    from sim.live import Hub
+    from sim.live import Hub, Programme
     from sim.live.onlooker import Onlooker
 
     hub = Hub()
     onlooker = Onlooker(scenario, hub)
-    with served(scenario, port, hub, onlooker.submit, paced=False):
+    with served(Programme(scenario, hub, onlooker.submit), port):
         yield onlooker
 
 
 @contextmanager
-def served(
-    scenario: Scenario, port: int, hub: Hub, submit: Callable[[Command], bool], *, paced: bool
-) -> Iterator[None]:
+def served(programme: Programme, port: int) -> Iterator[None]:
     """A page; after the run it stays until Ctrl-C, where somebody is at a terminal to press it."""
     from sim.cli.view import wait_for_interrupt
-    from sim.live import LiveServer, Programme
+    from sim.live import LiveServer
 
-    with LiveServer(Programme(scenario, hub=hub, submit=submit, paced=paced), port) as server:
+    with LiveServer(programme, port) as server:
         typer.echo(f"view: {server.url}")
         sys.stdout.flush()
         yield

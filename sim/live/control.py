@@ -20,6 +20,8 @@ ACTIONS: tuple[Action, ...] = (
     "resume",
     "speed",
 )
+PACE: tuple[Action, ...] = ("pause", "resume", "speed")
+"""Of these, what concerns no more than how time passes."""
 
 
 class CommandError(ValueError):

@@ -48,6 +48,7 @@ class Feed:
         self._freshest_s: dict[str, float] = {}
         self._faults: deque[Mapping[str, Any]] = deque(maxlen=FAULTS_SHOWN)
         self._down: set[str] = set()
+        self._lost: set[str] = set()
         self._counts = Counter[str]()
         self._error_sum_m = 0.0
 
@@ -141,8 +142,20 @@ class Feed:
             self._down.add(content["target"])
         elif content["kind"] == "bs_up":
             self._down.discard(content["target"])
+        elif content["kind"] == f"{content['target']}_lost":
+            self._lost.add(content["target"])
+        elif content["kind"] == f"{content['target']}_back":
+            self._lost.discard(content["target"])
         entries = [dict(entry) for entry in self._faults]
-        self._sink("faults", {"t": content["t_s"], "entries": entries, "down": sorted(self._down)})
+        self._sink(
+            "faults",
+            {
+                "t": content["t_s"],
+                "entries": entries,
+                "down": sorted(self._down),
+                "lost": sorted(self._lost),
+            },
+        )
 
     def _totals(self, t_s: float) -> None:
         fixes = self._counts["fixes"]
@@ -211,6 +224,7 @@ class LinkFeed:
                 "sent": counts.sent,
                 "delivered": counts.delivered,
                 "dropped": sum(counts.dropped.values()),
+                "causes": dict(counts.dropped),
             }
             self._sink(f"link/{name}", value)
 
@@ -262,10 +276,10 @@ class CountFeed:
     def glance(self, t_ns: int) -> None:
         """Queues cannot be seen from here."""
 
-    def look(self, t_ns: int) -> None:
-        """Publish the state of each link, if it is time to; what is under way stands for its queue."""
+    def look(self, t_ns: int) -> bool:
+        """Publish the state of each link; what is under way stands for its queue. Whether it was time to."""
         if t_ns < self._next_ns:
-            return
+            return False
         self._next_ns = (t_ns // self._every_ns + 1) * self._every_ns
         utilisation = self._links.utilisation()
         for name, counts in self._links.link_counts().items():
@@ -282,8 +296,10 @@ class CountFeed:
                 "sent": counts.sent,
                 "delivered": counts.delivered,
                 "dropped": sum(counts.dropped.values()),
+                "causes": dict(counts.dropped),
             }
             self._sink(f"link/{name}", value)
+        return True
 
 
 def _number(capacity: Capacity) -> float | None:

@@ -1,4 +1,4 @@
-"""Follows a run in real time, whose pace the wall clock sets, and lets viewers intervene."""
+"""Follows a run in real time, whose pace its own clock sets, and lets viewers intervene."""
 
 import time
 from collections.abc import Mapping
@@ -31,13 +31,13 @@ class Onlooker:
         self._links: CountFeed | None = None
         self._world: RealtimeWorld | None = None
         self._told_s = 0.0
+        self._speed = 1.0
+        self._paused = False
 
     def submit(self, command: Command) -> bool:
-        """Ask for something, from any thread; False where it concerns the pace, or too much waits."""
+        """Ask for something, from any thread; False if too much waits or the run is over."""
         world = self._world
         if world is None or world.requests.qsize() >= MAX_WAITING:
-            return False
-        if command.fault(self._scenario, 0) is None:
             return False
         world.requests.put(lambda there: self._obey(there, command))
         return True
@@ -47,6 +47,7 @@ class Onlooker:
         self._links = CountFeed(world.links, self._scenario, self._publish, LINKS_EVERY_NS)
         world.listen(self._takes)
         self._world = world
+        self._speed = world.pace.speed
         self._tell("running", 0)
 
     def passes(self, t_ns: int) -> None:
@@ -56,7 +57,8 @@ class Onlooker:
             return
         self._told_s = now_s
         assert self._links is not None
-        self._links.look(t_ns)
+        if self._links.look(t_ns):
+            self._tell_health(t_ns)
         self._tell("running", t_ns)
 
     def end(self) -> None:
@@ -73,13 +75,31 @@ class Onlooker:
         self._feed.take(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
 
     def _obey(self, world: RealtimeWorld, command: Command) -> None:
-        fault = command.fault(self._scenario, max(0, world.clock.now_ns()))
-        assert fault is not None
-        world.intervene(fault)
+        now_ns = max(0, world.clock.now_ns())
+        fault = command.fault(self._scenario, now_ns)
+        if fault is not None:
+            world.intervene(fault)
+            return
+        if command.action == "speed":
+            assert command.to is not None
+            self._speed = command.to
+        else:
+            self._paused = command.action == "pause"
+        world.turn(0.0 if self._paused else self._speed)
+        self._tell("running", now_ns)
+
+    def _tell_health(self, t_ns: int) -> None:
+        world = self._world
+        assert world is not None
+        lag_s, processing_s = world.lag.quantile(0.99), world.processing.quantile(0.99)
+        self._publish(
+            "health", {"t": t_ns / NANOSECONDS_PER_SECOND, "lag": lag_s, "processing": processing_s}
+        )
 
     def _tell(self, state: str, t_ns: int) -> None:
-        speed = self._world.pace.speed if self._world is not None else None
-        self._publish("run", {"t": t_ns / NANOSECONDS_PER_SECOND, "state": state, "speed": speed})
+        if self._paused and state == "running":
+            state = "paused"
+        self._publish("run", {"t": t_ns / NANOSECONDS_PER_SECOND, "state": state, "speed": self._speed})
 
     def _publish(self, key: str, value: Mapping[str, Any]) -> None:
-        self._hub.publish(key, value, latest_only=key in ("run", "faults", "totals"))
+        self._hub.publish(key, value, latest_only=key in ("run", "faults", "totals", "health"))

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sim.errors import UserError
-from sim.live.control import Command, CommandError, command_of
+from sim.live.control import PACE, Command, CommandError, command_of
 from sim.live.guard import Guard
 from sim.live.hub import Hub, TooManyViewersError, View
 from sim.live.setting import city_bytes, setting_of
@@ -50,14 +50,14 @@ class Programme:
         scenario: of the run.
         hub: of a run that goes on; None for a recording.
         submit: takes commands for the run; says whether it will see to them.
-        paced: the run can be paused, and its speed changed.
+        controlled: things can be made to fail; else viewers set the pace only.
         recording: of a run that is over; None for one that goes on.
     """
 
     scenario: Scenario
     hub: Hub | None = None
     submit: Callable[[Command], bool] | None = None
-    paced: bool = True
+    controlled: bool = True
     recording: Mapping[str, Any] | None = None
 
 
@@ -143,7 +143,7 @@ def application(programme: Programme, closing: Event) -> Starlette:
     """
     mode = "live" if programme.recording is None else "recorded"
     setting = setting_of(programme.scenario, "live" if mode == "live" else "recorded")
-    setting["paced"] = programme.paced
+    setting["controlled"] = programme.controlled and programme.recording is None
 
     async def control(request: Request) -> Response:
         try:
@@ -152,6 +152,8 @@ def application(programme: Programme, closing: Event) -> Starlette:
             return PlainTextResponse(f"{error}\n", 422)
         except (ValueError, RecursionError):
             return PlainTextResponse("not JSON\n", 422)
+        if not programme.controlled and command.action not in PACE:
+            return PlainTextResponse("in a replay nothing can be made to fail\n", 409)
         if programme.submit is None or not programme.submit(command):
             return PlainTextResponse("the run does not take commands\n", 409)
         return JSONResponse({"accepted": True})

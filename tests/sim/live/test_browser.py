@@ -1,36 +1,23 @@
 """The page in a real browser, headless: what it shows, what it does, and that nothing leaves the machine."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from sim.live import Conductor, Hub, LiveServer, Programme, recording_of
+from sim.live.control import Command
 from sim.run_folder import RunFolder
 from sim.scenario import load_scenario
 from tests.sim.kit import run_quietly, scenario_of
+from tests.sim.live.browsing import NEEDS, PATIENCE_MS, Tabs, expect, shot, shows
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
-]
+pytestmark = NEEDS
 LONG = {
     "name": "watched",
     "description": "A walk that is watched.",
@@ -38,8 +25,6 @@ LONG = {
     "deployment": "munich6",
     "faults": [{"at": "0.5 s", "kind": "capacity", "link": "bs5", "to": "100 kbit/s"}],
 }
-ARTEFACTS = os.environ.get("FRONTHAUL_ARTEFACTS")
-"""A folder for screenshots; without it they go to pytest's own."""
 
 
 class Watched:
@@ -66,11 +51,19 @@ class Watched:
     def __enter__(self) -> "Watched":
         self.server.__enter__()
         self._run.start()
+        while not self.faults:  # its sockets are its own, not those of a test
+            sleep(0.02)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        from sim.live.control import Command
+    def as_at_first(self) -> None:
+        """Undo what another test may have left."""
+        for command in (Command("resume"), Command("speed", to=1.0)):
+            self.conductor.submit(command)
+        down = {target for kind, target in self.faults if kind == "bs_down"}
+        for bs in down:
+            self.conductor.submit(Command("bs_up", bs))
 
+    def __exit__(self, *_: object) -> None:
         self._stopping = True
         self.conductor.submit(Command("resume"))
         self._run.join()
@@ -85,17 +78,15 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def going(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with Watched(tmp_path_factory.mktemp("watched") / "run", {}) as run:
         yield run
+
+
+@pytest.fixture
+def watched(going: Watched) -> Watched:
+    going.as_at_first()
+    return going
 
 
 @pytest.fixture(scope="module")
@@ -112,58 +103,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveSer
         yield server, summary
 
 
-class Tabs:
-    """Opens pages in fresh profiles; any request that leaves the loopback, and any complaint, is kept."""
-
-    def __init__(self, browser: Any) -> None:
-        self.browser = browser
-        self.contexts: list[Any] = []
-        self.wrong: list[str] = []
-
-    def open(self, url: str, script: str = "", **options: Any) -> Any:
-        context = self.browser.new_context(**{"viewport": {"width": 1000, "height": 700}, **options})
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("request", self._requested)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", self._said)
-        if script:
-            page.add_init_script(script)
-        page.goto(url)
-        return page
-
-    def _said(self, said: Any) -> None:
-        if said.type == "error":
-            self.wrong.append(said.text)
-
-    def _requested(self, request: Any) -> None:
-        url = urlsplit(request.url)
-        if url.scheme not in ("data", "blob") and url.hostname != "127.0.0.1":
-            self.wrong.append(f"asked for {request.url}")
-
-
-@pytest.fixture
-def tabs(browser: Any) -> Iterator[Tabs]:
-    opened = Tabs(browser)
-    yield opened
-    for context in opened.contexts:
-        context.close()
-    assert opened.wrong == []
-
-
-def shows(page: Any, selector: str, pattern: str) -> None:
-    """Wait until an element's text matches."""
-    playwright.expect(page.locator(selector)).to_have_text(re.compile(pattern), timeout=20_000)
-
-
-def shot(page: Any, tmp_path: Path, name: str) -> None:
-    folder = Path(ARTEFACTS) if ARTEFACTS else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{name}.png", full_page=True)
-
-
 def test_a_run_is_seen_as_it_goes(watched: Watched, tabs: Tabs, tmp_path: Path) -> None:
-    page = tabs.open(watched.server.url)
+    page = tabs.open(watched.server.url, webgl=True)
     shows(page, "#name", "^watched$")
     shows(page, "#state", "^running$")
     shows(page, "#stations", "^6bs1, bs2, bs3, bs4, bs5, bs6$")
@@ -172,9 +113,9 @@ def test_a_run_is_seen_as_it_goes(watched: Watched, tabs: Tabs, tmp_path: Path) 
     shows(page, "#attribution", "OpenStreetMap contributors")
     shows(page, "#table tr:has(th:text('bs5')) td[data-name=capacity]", "^100 kbit/s$")
     assert page.locator("#scene").get_attribute("data-view") == "space"
-    assert page.locator("#plots .uplot").count() == 5
+    assert page.locator("#plots .uplot").count() == 6
     first = page.locator("#clock").inner_text()
-    playwright.expect(page.locator("#clock")).not_to_have_text(first)
+    expect(page.locator("#clock")).not_to_have_text(first)
     shot(page, tmp_path, "live")
 
 
@@ -191,7 +132,7 @@ def test_a_click_takes_a_base_station_down_and_up(watched: Watched, tabs: Tabs) 
 
 
 def test_the_keyboard_alone_does_it_too(watched: Watched, tabs: Tabs) -> None:
-    page = tabs.open(watched.server.url)
+    page = tabs.open(watched.server.url, webgl=True)
     shows(page, "#stations", "^6")
     for _ in range(60):
         page.keyboard.press("Tab")
@@ -221,14 +162,22 @@ def test_links_are_throttled_and_the_pace_is_set(watched: Watched, tabs: Tabs) -
     shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^100 kbit/s$")
     page.get_by_label("Capacity of link bs2").select_option("cut")
     shows(page, "#table tr:has(th:text('bs2')) td[data-name=state]", "^link cut$")
+    page.get_by_label("Capacity of link bs2").select_option("other…")
+    page.keyboard.type("some")
+    page.keyboard.press("Enter")
+    words = page.get_by_label("Other capacity, with its unit, of bs2")
+    expect(words).to_have_attribute("aria-invalid", "true")
+    words.fill("0.3 Mbit/s")
+    page.keyboard.press("Enter")
+    shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^300 kbit/s$")
     page.get_by_label("Capacity of link bs2").select_option("as in the scenario")
     shows(page, "#table tr:has(th:text('bs2')) td[data-name=state]", "^up$")
     shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^10 Mbit/s$")
     page.get_by_label("Speed").select_option("0.5")
     other = tabs.open(watched.server.url)
-    playwright.expect(other.locator("#speed")).to_have_value("0.5")
+    expect(other.locator("#speed")).to_have_value("0.5", timeout=PATIENCE_MS)
     page.get_by_label("Speed").select_option("1")
-    playwright.expect(other.locator("#speed")).to_have_value("1")
+    expect(other.locator("#speed")).to_have_value("1", timeout=PATIENCE_MS)
 
 
 def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
@@ -236,7 +185,12 @@ def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
     pages[0].get_by_role("button", name="Pause").click()
     for page in pages:
         shows(page, "#state", "^paused$")
-    playwright.expect(pages[1].locator("#clock")).to_have_text(pages[0].locator("#clock").inner_text())
+    for _ in range(100):  # a page that is busy tells the state before it draws
+        clocks = {page.locator("#clock").inner_text() for page in pages}
+        if len(clocks) == 1:
+            break
+        pages[0].wait_for_timeout(100)
+    assert len(clocks) == 1
     pages[2].get_by_role("button", name="Go on").click()
     for page in pages:
         shows(page, "#state", "^running$")
@@ -284,29 +238,19 @@ def test_a_foreign_page_gets_nothing_in_and_nothing_out(watched: Watched, browse
     context.close()
 
 
-NO_WEBGL = """
-const get = HTMLCanvasElement.prototype.getContext;
-HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
-  return kind.startsWith("webgl") ? null : get.call(this, kind, ...rest);
-};
-"""
-
-
-def test_without_webgl_there_is_a_map(watched: Watched, browser: Any, tmp_path: Path) -> None:
-    tabs = Tabs(browser)  # three.js tells the console that there is no WebGL
-    page = tabs.open(watched.server.url, NO_WEBGL)
+def test_without_webgl_there_is_a_map(watched: Watched, tabs: Tabs, tmp_path: Path) -> None:
+    page = tabs.open(watched.server.url)
     shows(page, "#stations", "^6")
     assert page.locator("#scene").get_attribute("data-view") == "flat"
     assert page.locator("#flat").is_disabled()
     shot(page, tmp_path, "map")
-    tabs.contexts[0].close()
 
 
 def test_a_finished_run_has_a_slider(
     recorded: tuple[LiveServer, dict[str, Any]], tabs: Tabs, tmp_path: Path
 ) -> None:
     server, summary = recorded
-    page = tabs.open(server.url)
+    page = tabs.open(server.url, webgl=True)
     shows(page, "#state", "^recorded$")
     shows(page, "#fixes", f"^{summary['fixes']}{summary['fixes_missed']} missed$")
     shows(page, "#fix-error", f"mean so far {summary['fix_error_3d_mean_m']:.2f} m$")
@@ -323,24 +267,28 @@ def test_a_finished_run_has_a_slider(
     shot(page, tmp_path, "recorded")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
-@pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("desk", 1400, 900)])
 def test_it_fits_and_can_be_read(
-    recorded: tuple[LiveServer, dict[str, Any]],
-    tabs: Tabs,
-    tmp_path: Path,
-    colours: str,
-    name: str,
-    width: int,
-    height: int,
+    recorded: tuple[LiveServer, dict[str, Any]], tabs: Tabs, tmp_path: Path
 ) -> None:
-    page = tabs.open(recorded[0].url, viewport={"width": width, "height": height}, color_scheme=colours)
+    page = tabs.open(recorded[0].url, webgl=True)
     shows(page, "#state", "^recorded$")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    contrasts = page.evaluate(CONTRASTS)
-    assert len(contrasts) > 40
-    assert {text: found for text, found in contrasts if found < 4.5} == {}
-    shot(page, tmp_path, f"{name}-{colours}")
+    for name, width, height in (("phone", 360, 740), ("desk", 1400, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        for colours in ("light", "dark"):
+            page.emulate_media(color_scheme=colours)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            contrasts = page.evaluate(CONTRASTS)
+            assert len(contrasts) > 40
+            assert {text: found for text, found in contrasts if found < 4.5} == {}
+            shot(page, tmp_path, f"{name}-{colours}")
+    page.emulate_media(forced_colors="active")
+    colours_of_keys = page.evaluate(
+        "[...document.querySelectorAll('.legend li:not([hidden]) .key')].map((node) => {"
+        "const style = getComputedStyle(node);"
+        "return style.borderTopWidth === '0px' ? style.backgroundColor : style.borderTopColor; })"
+    )
+    assert len(set(colours_of_keys)) >= 4, "a legend in one colour says nothing"
+    shot(page, tmp_path, "forced-colours")
 
 
 CONTRASTS = """

@@ -35,6 +35,11 @@ class FarWorld:
         self.clock = SimpleNamespace(now_ns=lambda: 250_000_000)
         self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.struck: list[FaultEvent] = []
+        self.turned: list[float] = []
+        self.lag = self.processing = SimpleNamespace(quantile=lambda q: 0.003)
+
+    def turn(self, speed: float) -> None:
+        self.turned.append(speed)
 
     def listen(self, listener: Any) -> None:
         self.listener = listener
@@ -43,19 +48,48 @@ class FarWorld:
         self.struck.append(fault)
 
 
-def test_commands_reach_the_world_in_its_own_thread_and_the_pace_is_not_theirs() -> None:
+def test_commands_reach_the_world_in_its_own_thread() -> None:
     world, onlooker = FarWorld(), Onlooker(SCENARIO, Hub())
     assert not onlooker.submit(Command("bs_down", "bs1"))
     onlooker.begin(cast(RealtimeWorld, world))
     assert onlooker.submit(Command("bs_down", "bs1"))
-    assert not onlooker.submit(Command("pause"))
-    assert not onlooker.submit(Command("speed", to=2.0))
     assert world.struck == []
     world.requests.get_nowait()(world)
     assert world.struck == [FaultEvent(250_000_000, "bs", "bs1", False)]
     assert [onlooker.submit(Command("bs_up", "bs1")) for _ in range(100)].count(True) == 64
     onlooker.end()
     assert not onlooker.submit(Command("bs_up", "bs1"))
+
+
+def test_viewers_set_the_pace() -> None:
+    world, hub = FarWorld(), Hub()
+    onlooker = Onlooker(SCENARIO, hub)
+    onlooker.begin(cast(RealtimeWorld, world))
+    said = []
+    with hub.view() as view:
+        for command in (
+            Command("pause"),
+            Command("speed", to=4.0),
+            Command("resume"),
+            Command("speed", to=0.5),
+        ):
+            assert onlooker.submit(command)
+            world.requests.get_nowait()(world)
+            run = view.take()["run"]
+            said.append((run["state"], run["speed"]))
+    assert world.turned == [0.0, 0.0, 4.0, 0.5], "paused it stays, whatever the speed"
+    assert said == [("paused", 1.0), ("paused", 4.0), ("running", 4.0), ("running", 0.5)]
+
+
+def test_the_page_is_told_which_parts_are_lost() -> None:
+    world, hub = FarWorld(), Hub()
+    onlooker = Onlooker(SCENARIO, hub)
+    onlooker.begin(cast(RealtimeWorld, world))
+    with hub.view() as view:
+        for kind, lost in (("bs2_lost", ["bs2"]), ("cu_lost", ["bs2", "cu"]), ("bs2_back", ["cu"])):
+            entry = {"t_s": 0.5, "kind": kind, "target": kind[:-5], "detail": "died"}
+            world.listener(f"fault/{kind[:-5]}/", entry, t_sample_ns=5, t_ns=5, seq=0)
+            assert view.take()["faults"]["lost"] == lost
 
 
 def test_the_page_is_told_of_the_end() -> None:
@@ -86,6 +120,7 @@ def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() ->
         "sent": 10,
         "delivered": 7,
         "dropped": 1,
+        "causes": {"loss": 1},
     }
     assert not told["link/bs2"]["up"]
     assert told["link/bs3"]["capacity"] == 50_000

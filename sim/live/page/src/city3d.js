@@ -34,6 +34,8 @@ const MAST_M = 4;
 /** Without a graphics card, drawing is dear: a coarser city, seldom drawn anew. */
 const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
 const SELDOM_MS = 250;
+/** A UE is never drawn smaller than this share of its distance, so that it is seen from afar. */
+const LEAST_OF_DISTANCE = 0.008;
 
 /** A line that shines faintly through buildings. */
 class Trail {
@@ -118,6 +120,7 @@ export class City3D {
     );
     this.claim.matrixAutoUpdate = false;
     this.scene.add(this.here, this.really, this.claim);
+    this.plumb = new Trail(this.scene, 1.5);
     this.sites = new Map();
     for (const { bs, p } of setting.sites) this.addSite(bs, p);
     this.following = false;
@@ -182,6 +185,7 @@ export class City3D {
     this.track.paint(colours.track);
     this.fixes.material.color.set(colours.fix);
     this.here.material.color.set(colours.track);
+    this.plumb.paint(colours.quiet);
     this.others.material.color.set(colours.track);
     this.claim.material.color.set(colours.track);
     this.really.material.color.set(colours.truth);
@@ -197,6 +201,8 @@ export class City3D {
     }
     put(this.really, state.truth);
     put(this.here, state.track);
+    const high = state.track ?? state.truth;
+    this.plumb.set(high ? [...high, high[0], high[1], 0] : []);
     this.claim.visible = Boolean(state.track && state.covariance);
     if (this.claim.visible) {
       const { values, vectors } = eigen(state.covariance);
@@ -255,6 +261,9 @@ export class City3D {
       this.camera.aspect = width / height;
       this.camera.updateProjectionMatrix();
       if (isFirst) this.reset();
+    }
+    for (const ball of [this.here, this.really]) {
+      ball.scale.setScalar(Math.max(1, LEAST_OF_DISTANCE * ball.position.distanceTo(this.camera.position)));
     }
     this.renderer.render(this.scene, this.camera);
     const at = new Vector3();

@@ -35,7 +35,7 @@ class Page {
     this.plotsDirty = true;
     this.plotsAt = 0;
     this.view = null;
-    this.table = new Table(part("table"), setting, this.isLive ? (command) => this.ask(command) : null);
+    this.table = new Table(part("table"), setting, setting.controlled ? (command) => this.ask(command) : null);
     this.plots = new Plots(part("plots"), setting, (t) => this.isOver && this.seek(t));
     this.words();
     this.controls();
@@ -85,19 +85,12 @@ class Page {
     this.over(this.isOver);
   }
 
-  /** A run in real time has a pace of its own. */
-  pace() {
-    const isFixed = !this.isOver && !this.setting.paced;
-    for (const id of ["play", "speed"]) part(id).disabled = isFixed;
-    part("play").hidden = isFixed;
-  }
-
   over(isOver) {
     this.isOver = isOver;
     part("slider").hidden = !isOver;
     this.plots.hasAll = isOver;
     if (isOver) this.table.close();
-    this.pace();
+    this.stateDirty = true;
     write(part("play"), isOver ? "Play" : "Pause");
   }
 
@@ -149,7 +142,6 @@ class Page {
 
   toggle() {
     if (!this.isOver) {
-      if (!this.setting.paced) return;
       this.ask({ do: this.run?.state === "paused" ? "resume" : "pause" });
       return;
     }
@@ -279,17 +271,20 @@ class Page {
 
   show() {
     const { store, t, ue } = this;
-    const down = new Set(store.at("faults", t)?.down ?? []);
+    const faults = store.at("faults", t);
+    const down = new Set(faults?.down ?? []);
+    const lost = faults?.lost ?? [];
     const states = this.setting.links.map((link) => ({
       name: link.name,
       value: store.at(`link/${link.name}`, t),
       down: link.bs !== null && down.has(link.bs),
+      lost: lost.includes(link.bs),
     }));
     const links = this.setting.sites.map(({ bs, p }) => {
       const state = states.find(({ name }) => name === bs);
       const cut = state?.value ? !state.value.up : false;
-      const words = state?.down ? `${bs} ✕ down` : cut ? `${bs} ✕ link cut` : bs;
-      return { bs, at: p, load: state?.value?.load ?? 0, out: Boolean(state?.down || cut), words };
+      const what = [[state?.lost, "lost"], [state?.down, "down"], [cut, "link cut"]].find(([is]) => is)?.[1];
+      return { bs, at: p, load: state?.value?.load ?? 0, out: Boolean(what), words: what ? `${bs} ✕ ${what}` : bs };
     });
     const [truth, track, fix] = ["truth", "track", "fix"].map((kind) => store.at(`${kind}/${ue}`, t));
     const fixes = store.of(`fix/${ue}`);
@@ -308,7 +303,9 @@ class Page {
     this.isDirty = true;
     this.table.update(states);
     this.tiles(truth, track, fix, states);
-    this.log(store.at("faults", t)?.entries ?? []);
+    part("lost").hidden = lost.length === 0;
+    write(part("lost"), `lost: ${lost.join(", ")}`);
+    this.log(faults?.entries ?? []);
     write(part("clock"), clock(t, this.setting.duration_s));
     if (this.isOver) {
       part("slider").value = String(t);
@@ -333,9 +330,15 @@ class Page {
       ["fixes", "Fixes", totals ? `${totals.fixes}` : "0", `${totals?.missed ?? 0} missed`],
       ["dropped", "Dropped by links", `${dropped}`, `of ${sent} frames sent`],
     ];
-    if (!this.nodes) {
-      this.nodes = new Map();
+    const health = this.store.at("health", this.t);
+    if (health) {
+      rows.push(["processing", "Processing, 99 %", millis(health.processing), "sample to fix, less what is modelled"]);
+      rows.push(["lag", "Pacing lag, 99 %", millis(health.lag), "of the world behind the clock"]);
+    }
+    this.nodes ??= new Map();
+    if (this.nodes.size < rows.length) {
       for (const [id, name] of rows) {
+        if (this.nodes.has(id)) continue;
         const box = document.createElement("div");
         const [term, description, value, more] = ["dt", "dd", "span", "small"].map((tag) => document.createElement(tag));
         term.textContent = name;
@@ -353,12 +356,20 @@ class Page {
   }
 
   log(entries) {
-    const name = entries.map(({ t_s: t, kind, target }) => `${t}${kind}${target}`).join();
+    const name = entries.map(({ t_s: t, kind, target }) => `${t}${kind}${target}`).join() + this.isOver;
     if (name === this.logged) return;
     this.logged = name;
     const lines = entries.toReversed().map((entry) => {
       const line = document.createElement("li");
-      line.textContent = `${clock(entry.t_s, this.setting.duration_s)}  ${fault(entry)}`;
+      const words = `${clock(entry.t_s, this.setting.duration_s)}  ${fault(entry)}`;
+      if (!this.isOver) line.textContent = words;
+      else {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.textContent = words;
+        button.addEventListener("click", () => this.seek(entry.t_s));
+        line.append(button);
+      }
       return line;
     });
     if (!lines.length) {

@@ -9,6 +9,8 @@ const ofDash = (dash) => (dash.length === 0 ? "solid" : dash[0] < 4 ? "dotted" :
 
 const WINDOW_S = 60;
 const MOST_POINTS = 1500;
+/** Losses are counted over this time: a share of a few frames would say nothing. */
+const LOSS_S = 2;
 
 export class Plots {
   constructor(host, setting, seek) {
@@ -49,6 +51,8 @@ export class Plots {
         (store) => this.ofLinks(store, (value) => value.load * 100), [0, 100]),
       this.make(colours, "Queue of each link, kB", (v) => `${v.toFixed(1)} kB`, links,
         (store) => this.ofLinks(store, (value) => value.queue / 1000)),
+      this.make(colours, `Dropped by each link, % of the last ${LOSS_S} s`, (v) => `${v.toFixed(1)} %`, links,
+        (store) => this.losses(store)),
     ];
   }
 
@@ -169,18 +173,45 @@ export class Plots {
     return uPlot.join(tables);
   }
 
+  losses(store) {
+    const table = this.setting.links.map(({ name }) => {
+      const part = this.part(store, `link/${name}`);
+      let from = 0;
+      const shares = part.map(({ t, sent, dropped }) => {
+        while (part[from].t < t - LOSS_S) from++;
+        const offered = sent - part[from].sent;
+        return offered > 0 ? Math.min((100 * (dropped - part[from].dropped)) / offered, 100) : null;
+      });
+      return [part.map(({ t }) => t), shares];
+    });
+    return table.every(([times]) => times.length === 0) ? [[], ...table.map(() => [])] : uPlot.join(table);
+  }
+
+  /** Without a pointer over it, a legend tells the values at the time shown. */
+  tell() {
+    for (const { plot } of this.plots) {
+      if (plot.cursor.left >= 0) continue;
+      const times = plot.data[0];
+      let idx = times.length - 1;
+      while (idx > 0 && times[idx] > this.t) idx--;
+      plot.setLegend({ idx }, false);
+    }
+  }
+
   update(store, ue, t, faults) {
     [this.t, this.faults] = [t, faults];
     for (const { plot, read } of this.plots) {
       const table = read(store, ue);
       plot.setData(table[0].length ? table : [[0], ...plot.series.slice(1).map(() => [null])]);
     }
+    this.tell();
   }
 
   /** Only the time has changed. */
   move(t, faults) {
     [this.t, this.faults] = [t, faults];
     for (const { plot } of this.plots) plot.redraw(false);
+    this.tell();
   }
 
   resize() {

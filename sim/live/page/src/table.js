@@ -1,10 +1,11 @@
 // The base stations and links in words, with what can be done to them.
 
 import { ofLink } from "./look.js";
-import { bytes, percent, rate } from "./words.js";
+import { bps, bytes, losses, percent, rate } from "./words.js";
 
 const RATES = [10e6, 1e6, 500e3, 200e3, 100e3, 50e3];
 const CUT = "cut";
+const OTHER = "other";
 const NORMAL = "normal";
 
 const make = (name, attributes = {}, ...children) => {
@@ -51,17 +52,45 @@ export class Table {
       parts.choice = make("select", { "aria-label": `Capacity of link ${link.name}` });
       parts.choice.append(make("option", { value: NORMAL }, "as in the scenario"));
       for (const bps of RATES) parts.choice.append(make("option", { value: String(bps) }, rate(bps)));
-      parts.choice.append(make("option", { value: CUT }, "cut"));
+      parts.choice.append(make("option", { value: CUT }, "cut"), make("option", { value: OTHER }, "other…"));
       parts.choice.addEventListener("change", () => this.throttle(parts));
+      parts.words = make("input", {
+        "aria-label": `Other capacity, with its unit, of ${link.name}; Enter sets it, Escape does not`,
+        placeholder: "250 kbit/s",
+        size: "11",
+      });
+      parts.words.hidden = true;
+      parts.words.addEventListener("keydown", (event) => this.typed(parts, event));
+      parts.words.addEventListener("blur", () => this.type(parts, false));
       row.append(make("td", { class: "act" }, ...(link.bs ? [parts.button] : [])));
-      row.append(make("td", { class: "act" }, parts.choice));
+      row.append(make("td", { class: "act" }, parts.choice, parts.words));
     }
     this.rows.set(link.name, parts);
     return row;
   }
 
-  async throttle({ choice, link, cut }) {
-    if (choice.value === CUT) await this.ask({ do: "link_down", target: link.name });
+  /** Show the field for any capacity in place of the choice, or hide it. */
+  type({ choice, words }, on) {
+    [choice.hidden, words.hidden] = [on, !on];
+    words.removeAttribute("aria-invalid");
+    if (on) words.focus();
+  }
+
+  typed(parts, event) {
+    if (event.key === "Enter") {
+      const to = bps(parts.words.value);
+      if (!to) return parts.words.setAttribute("aria-invalid", "true");
+      if (parts.cut) this.ask({ do: "link_up", target: parts.link.name });
+      this.ask({ do: "throttle", target: parts.link.name, to });
+    } else if (event.key !== "Escape") return undefined;
+    this.type(parts, false);
+    return parts.choice.focus();
+  }
+
+  async throttle(parts) {
+    const { choice, link, cut } = parts;
+    if (choice.value === OTHER) this.type(parts, true);
+    else if (choice.value === CUT) await this.ask({ do: "link_down", target: link.name });
     else {
       if (cut) await this.ask({ do: "link_up", target: link.name });
       await this.ask({ do: "throttle", target: link.name, to: choice.value === NORMAL ? null : Number(choice.value) });
@@ -77,21 +106,24 @@ export class Table {
   }
 
   update(states) {
-    for (const { name, value, down } of states) {
+    for (const { name, value, down, lost } of states) {
       const parts = this.rows.get(name);
       const { cells } = parts;
       const cut = value ? !value.up : false;
       parts.down = down;
       parts.cut = cut;
-      parts.row.classList.toggle("out", down || cut);
-      write(cells.state, down ? "BS down" : cut ? "link cut" : "up");
+      parts.row.classList.toggle("out", down || cut || lost);
+      write(cells.state, lost ? "process lost" : down ? "BS down" : cut ? "link cut" : "up");
       if (parts.button) {
         write(parts.button, `${down ? "Bring" : "Take"} ${parts.link.bs} ${down ? "up" : "down"}`);
       }
       if (parts.choice && document.activeElement !== parts.choice) {
         const isNormal = value === null || value.capacity === parts.link.capacity;
         const wanted = cut ? CUT : isNormal ? NORMAL : String(value.capacity);
-        parts.choice.value = [...parts.choice.options].some((option) => option.value === wanted) ? wanted : NORMAL;
+        if (![...parts.choice.options].some((option) => option.value === wanted)) {
+          parts.choice.prepend(make("option", { value: wanted }, rate(value.capacity)));
+        }
+        parts.choice.value = wanted;
       }
       if (!value) continue;
       parts.fill.style.width = `${(value.load * 100).toFixed(1)}%`;
@@ -101,15 +133,14 @@ export class Table {
       write(cells.queue, bytes(value.queue));
       write(cells.sent, String(value.sent));
       write(cells.delivered, String(value.delivered));
-      write(cells.dropped, String(value.dropped));
+      write(cells.dropped, losses(value.dropped, value.causes));
     }
   }
 
   /** No more commands are taken. */
   close() {
-    for (const { button, choice } of this.rows.values()) {
-      if (button) button.disabled = true;
-      if (choice) choice.disabled = true;
+    for (const { button, choice, words } of this.rows.values()) {
+      for (const control of [button, choice, words]) if (control) control.disabled = true;
     }
   }
 }

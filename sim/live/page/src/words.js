@@ -15,6 +15,19 @@ export const rate = (bps) => {
   return `${bps} bit/s`;
 };
 
+/** Bit/s of `250 kbit/s`; null if it is something else. */
+export const bps = (text) => {
+  const [, number, prefix] = /^\s*(\d+(?:[.,]\d+)?)\s*([kMG]?)(?:bit\/s|bps|b\/s)\s*$/i.exec(text) ?? [];
+  const factor = { "": 1, K: 1e3, M: 1e6, G: 1e9 }[prefix?.toUpperCase()];
+  return factor ? Number(number.replace(",", ".")) * factor : null;
+};
+
+/** What was lost, and why, most first. */
+export const losses = (count, causes) => {
+  const why = Object.entries(causes ?? {}).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
+  return count && why.length ? `${count}: ${why.map(([cause, n]) => `${n} ${cause.replaceAll("_", " ")}`).join(", ")}` : String(count);
+};
+
 export const clock = (t, duration) => {
   if (duration <= 120) return `${t.toFixed(1)} s`;
   const two = (value) => String(Math.floor(value)).padStart(2, "0");
@@ -31,5 +44,8 @@ export const fault = (entry) => {
     latency: `latency ${(Number(entry.detail) / 1e6).toFixed(1)} ms`,
     loss: `loss ${entry.detail}`,
   };
-  return `${entry.target} ${what[entry.kind] ?? entry.kind}`;
+  const part = { cu: "central unit", broker: "broker" }[entry.target] ?? entry.target;
+  if (entry.kind === `${entry.target}_lost`) return `${part}: process ${entry.detail}`;
+  if (entry.kind === `${entry.target}_back`) return `${part}: process is back ${entry.detail}`;
+  return `${part} ${what[entry.kind] ?? entry.kind}`;
 };
