@@ -32,7 +32,7 @@ from sim.frame_ledger import BS_DOWN, LATE, SILENT
 from sim.run_folder import TableName
 from sim.scenario import Scenario
 from sim.study.fusions import Fusions, Heard
-from sim.study.stations import Bank, KnowingStation, knowing_stations
+from sim.study.stations import Bank, KnowingStation, Messages, knowing_stations
 from sim.world import CSI_BITS_PER_ELEMENT
 
 Floats = npt.NDArray[np.float64]
@@ -98,6 +98,13 @@ class DirectRun:
         self._order = [list(model.bs_ids).index(station.bs_id) for station in self._stations]
         self._processing_ns = ns_from_s(scenario.bs.processing)
         self._overhead_bits = 8 * round(scenario.fronthaul.overhead)
+        self._times_ns = {ue: scenario.sample_times_ns(ue).tolist() for ue in scenario.ue_ids}
+        self._names = {
+            (number, ue): bank.names(station.bs_id, ue)
+            for number, station in enumerate(self._stations)
+            for ue in scenario.ue_ids
+        }
+        self._known: dict[tuple[int, str, int, int], Messages] = {}
         self._agenda: list[tuple[int, int, int, Any]] = []
         self._numbers = iter(range(1 << 62))
         self._outbox: dict[int, list[tuple[Snapshot, int, Payload]]] = {}
@@ -105,6 +112,7 @@ class DirectRun:
         self._snapshots: list[Snapshot] = []
         self._rows: list[FrameRow] = []
         self._fixes: list[FixRow] = []
+        self._tables: dict[TableName, dict[str, pa.Array]] = {}
 
     # The first half.
 
@@ -123,6 +131,8 @@ class DirectRun:
                 self._go_on(thing)
         self._carry(end_ns)
         self.now_ns = end_ns
+        if self._snapshots:
+            self.csi_bits = int(np.prod(self._bank.csi_shape)) * CSI_BITS_PER_ELEMENT
         self._close(end_ns)
         self._audit()
 
@@ -141,9 +151,8 @@ class DirectRun:
 
     def _live(self, ue: str) -> Iterator[tuple[int, Moment]]:
         """A UE is heard, snapshot by snapshot."""
-        times_ns = self.scenario.sample_times_ns(ue)
         truth = self._bank.truth(self.scenario, ue)
-        for seq, t_ns in enumerate(times_ns.tolist()):
+        for seq, t_ns in enumerate(self._times_ns[ue]):
             yield t_ns, Moment.SAMPLE
             snapshot = Snapshot(len(self._snapshots), ue, seq, t_ns, truth[seq])
             self._snapshots.append(snapshot)
@@ -152,7 +161,6 @@ class DirectRun:
 
     def _embed(self, snapshot: Snapshot) -> None:
         """Each BS decides what it sends, and keeps it until it is processed."""
-        self.csi_bits = int(np.prod(self._bank.csi_shape)) * CSI_BITS_PER_ELEMENT
         ue, seq, t_ns = snapshot.ue, snapshot.seq, snapshot.t_sample_ns
         t_publish_ns = t_ns + self._processing_ns
         outbox = self._outbox.get(t_publish_ns)
@@ -179,9 +187,10 @@ class DirectRun:
             row = self._rows[snapshot.number * len(self._stations) + number]
             row.t_publish_ns = t_ns
             row.payload_bits = size.bits * size.dims
-            name, bits, content = station.message(snapshot.ue, snapshot.seq, snapshot.t_sample_ns, t_ns, size)
-            row.wire_bits = bits + self._overhead_bits
-            self.events.add(t_ns, "publish", name, f"{row.wire_bits} bit", content)
+            messages = self._messages(number, snapshot.ue, size)
+            row.wire_bits = messages.bits[snapshot.seq] + self._overhead_bits
+            name = self._names[number, snapshot.ue][snapshot.seq]
+            self.events.add(t_ns, "publish", name, f"{row.wire_bits} bit", messages.payloads[snapshot.seq])
             body = (snapshot, number, row)
             offered.append(
                 Packet(
@@ -190,14 +199,22 @@ class DirectRun:
                     snapshot.seq,
                     row.wire_bits,
                     snapshot.t_sample_ns,
-                    snapshot.t_sample_ns + self.policy.deadline_ns,
-                    body,
+                    body=body,
                 )
             )
         for packet in offered:
             for fate in self.fronthaul.offer(packet, t_ns):
                 self._meet(fate)
         self._look_ahead()
+
+    def _messages(self, number: int, ue: str, size: Payload) -> Messages:
+        key = (number, ue, size.bits, size.dims)
+        known = self._known.get(key)
+        if known is None:
+            times_ns = self._times_ns[ue]
+            station = self._stations[number]
+            known = self._known[key] = station.messages(ue, size, times_ns, self._processing_ns)
+        return known
 
     def _carry(self, t_ns: int) -> None:
         """What the fronthaul law decides before a time, asked whenever it may have something to say."""
@@ -221,7 +238,7 @@ class DirectRun:
             self._drop(snapshot, number, t_ns, fate.cause)
             return
         row.t_arrival_ns = t_ns
-        name = self._stations[number].name(snapshot.ue, snapshot.seq)
+        name = self._names[number, snapshot.ue][snapshot.seq]
         if t_ns > snapshot.t_sample_ns + self.policy.deadline_ns:
             row.fate, row.cause = "dropped", LATE
             self.events.add(t_ns, LATE, name)
@@ -235,7 +252,7 @@ class DirectRun:
     def _drop(self, snapshot: Snapshot, number: int, t_ns: int, cause: str) -> None:
         row = self._rows[snapshot.number * len(self._stations) + number]
         row.fate, row.cause = "dropped", cause
-        self.events.add(t_ns, "drop", self._stations[number].name(snapshot.ue, snapshot.seq), cause)
+        self.events.add(t_ns, "drop", self._names[number, snapshot.ue][snapshot.seq], cause)
 
     def _fail(self) -> Iterator[tuple[int, Moment]]:
         """Faults strike and end."""
@@ -338,11 +355,15 @@ class DirectRun:
         self._fixes.append(FixRow(snapshot, t_ns, fix, track))
 
     def batches(self, name: TableName, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The tables, as far as figures need them; see `sim.metrics.Tables`."""
-        made = frame_columns(self._rows) if name == "frames" else fix_columns(self._fixes)
+        """The tables at the end, as far as figures need them; see `sim.metrics.Tables`."""
+        if not (self._rows if name == "frames" else self._fixes):
+            return
+        made = self._tables.get(name)
+        if made is None:
+            made = frame_columns(self._rows) if name == "frames" else fix_columns(self._fixes)
+            self._tables[name] = made
         chosen = list(made) if columns is None else columns
-        if len(self._rows if name == "frames" else self._fixes):
-            yield pa.RecordBatch.from_arrays([made[column] for column in chosen], names=chosen)
+        yield pa.RecordBatch.from_arrays([made[column] for column in chosen], names=chosen)
 
 
 @dataclass(slots=True)
@@ -417,23 +438,22 @@ class Events:
     """The events of a run, hashed at its end as `sim.fingerprint.Fingerprint` does."""
 
     def __init__(self) -> None:
-        self._all: list[tuple[int, int, str, str, str, bytes]] = []
-        self._rank = {kind: Fingerprint.rank(kind) for kind in ("sample", "publish", "drop", "arrive")}
-        self._rank |= {kind: Fingerprint.rank(kind) for kind in (LATE, "fix", "miss")}
+        self._all: list[tuple[int, str, str, str, bytes]] = []
         self.count = 0
         self.fingerprint = ""
         self.digest = ""
 
     def add(self, t_ns: int, kind: str, entity: str, detail: str = "", content: bytes = b"") -> None:
         """Take an event."""
-        self._all.append((t_ns, self._rank.get(kind, -1), kind, entity, detail, content))
+        self._all.append((t_ns, kind, entity, detail, content))
 
     def finish(self) -> None:
         """Hash all, in order."""
-        self._all.sort()
+        ranks = {kind: Fingerprint.rank(kind) for kind in {event[1] for event in self._all}}
+        in_order = sorted([(event[0], ranks[event[1]], *event[1:]) for event in self._all])
         lines: list[bytes] = []
         contents: list[bytes] = []
-        for t_ns, _, kind, entity, detail, content in self._all:
+        for t_ns, _, kind, entity, detail, content in in_order:
             seconds, nanoseconds = divmod(t_ns, NANOSECONDS_PER_SECOND)
             text = f"{seconds}.{nanoseconds:09d} {kind} {entity} {detail}".rstrip()
             line = f"{text}\n".encode()

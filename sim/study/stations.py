@@ -27,6 +27,19 @@ class Known:
     gain_db: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Messages:
+    """Frames of one BS about one UE, of one size, by their numbers."""
+
+    bits: list[int]
+    """On the wire, without the transport's overhead."""
+    payloads: list[bytes]
+
+
+MessageKey = tuple[str, str, Payload, int]
+"""BS, UE, size of the message, and time of processing in ns."""
+
+
 class Bank:
     """Embeddings of one scenario and the messages made of them, kept from point to point of a study."""
 
@@ -46,7 +59,7 @@ class Bank:
             for (bs, ue), known in self._known.items()
         }
         self._packed: dict[tuple[str, str, Payload, float], list[bytes]] = {}
-        self._bits: dict[tuple[str, str, Payload, int], dict[int, int]] = {}
+        self._messages: dict[MessageKey, Messages] = {}
         self._truth: dict[str, npt.NDArray[np.float64]] = {}
         self.csi_shape = embeddings.csi_shape
 
@@ -71,25 +84,24 @@ class Bank:
             packed = self._packed[key] = pack_many(quantise(latents, size.bits, step), size.bits)
         return packed[seq]
 
-    def name(self, bs: str, ue: str, seq: int) -> str:
-        """Of a frame, as in events."""
-        return self._names[bs, ue][seq]
+    def names(self, bs: str, ue: str) -> list[str]:
+        """Of frames, as in events."""
+        return self._names[bs, ue]
 
-    def bits_on_the_wire(
-        self, frame_of: Callable[[], Frame], key: tuple[str, str, Payload, int], seq: int
-    ) -> int:
-        """Size of a frame without the transport's overhead.
+    def messages(self, key: MessageKey, make: Callable[[int], Frame]) -> Messages:
+        """All messages of a BS about a UE that have the same size: the same in all points.
 
         Args:
-            frame_of: makes the frame where its size is not known yet.
-            key: BS, UE, size of the message and time of processing: the rest is the same in all points.
-            seq: of the frame.
+            key: tells them from others.
+            make: a frame of one of them, from its number, where they are not known yet.
         """
-        known = self._bits.setdefault(key, {})
-        bits = known.get(seq)
-        if bits is None:
-            bits = known[seq] = wire_bits(frame_parts(frame_of()), 0)
-        return bits
+        known = self._messages.get(key)
+        if known is None:
+            frames = [make(seq) for seq in range(len(self._known[key[0], key[1]]))]
+            known = self._messages[key] = Messages(
+                [wire_bits(frame_parts(frame), 0) for frame in frames], [frame.payload for frame in frames]
+            )
+        return known
 
     def truth(self, scenario: Scenario, ue: str) -> npt.NDArray[np.float64]:
         """Where a UE is at its sample times, ``[n, 3]``: the same in all points."""
@@ -116,22 +128,22 @@ class KnowingStation(BaseStation):
         """How large its message about a snapshot is; None for silence."""
         return self._chosen(ue, seq, t_sample_ns, self.bank.embedding(self.bs_id, ue, seq))
 
-    def name(self, ue: str, seq: int) -> str:
-        """Of a frame, as in events."""
-        return self.bank.name(self.bs_id, ue, seq)
+    def messages(self, ue: str, size: Payload, times_ns: Sequence[int], processing_ns: int) -> Messages:
+        """All its messages of a size.
 
-    def message(
-        self, ue: str, seq: int, t_sample_ns: int, t_publish_ns: int, size: Payload
-    ) -> tuple[str, int, bytes]:
-        """Name of a frame of a chosen size, its bits on the wire without overhead, and its payload."""
+        Args:
+            ue: about whom.
+            size: of each message.
+            times_ns: when the UE is heard.
+            processing_ns: from then to the publication.
+        """
 
-        def frame() -> Frame:
-            return self._framed(ue, seq, t_sample_ns, embedding, t_publish_ns, size)
+        def make(seq: int) -> Frame:
+            embedding = self.bank.embedding(self.bs_id, ue, seq)
+            t_ns = times_ns[seq]
+            return self._framed(ue, seq, t_ns, embedding, t_ns + processing_ns, size)
 
-        embedding = self.bank.embedding(self.bs_id, ue, seq)
-        key = (self.bs_id, ue, size, t_publish_ns - t_sample_ns)
-        bits = self.bank.bits_on_the_wire(frame, key, seq)
-        return self.name(ue, seq), bits, self._pack(ue, seq, embedding, size, self.step(size.bits))
+        return self.bank.messages((self.bs_id, ue, size, processing_ns), make)
 
     def _embed(
         self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
