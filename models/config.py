@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from models.preprocessing import PHASE_REFERENCES
 from models.quantiser import check_bits
 from models.shape import Shape
+from models.systems.front import ADCPM, EMBEDDING, FIX, MESSAGES
 
 LOSSES = ("norm", "squared")
 UNKNOWN = "unexpected_keyword_argument"
@@ -103,6 +104,8 @@ class TrainingConfig:
         validation_points: Traced points to validate on.
         shape: Of the networks.
         phase_reference: See :mod:`models.preprocessing`.
+        message: What base stations send, see :mod:`models.systems.front`: ``embedding``, for others than ours
+            the CSI in some form, its ``adcpm`` or a ``fix``.
         bits: Q of the quantiser.
         quantise_from: Samples of stage II from which the quantiser is in the loop; None: only after training.
         recalibrate: With the quantiser in the loop, its steps are set anew after every so many samples.
@@ -115,6 +118,8 @@ class TrainingConfig:
         loss: ``norm`` weighs distances, ``squared`` squared distances, by (34).
         local: Schedule of stage I; None: training is joint from scratch.
         joint: Schedule of stage II.
+        only_local: Stop after stage I: others go on from there.
+        after: Name of the training from whose end this one goes on: :meth:`models.training.Trainer.branch`.
         freeze_encoder: Stage II leaves the encoders as stage I made them.
         training_impairments: What is drawn anew for every training sample.
         test_impairments: The same for validation and test.
@@ -129,6 +134,7 @@ class TrainingConfig:
     validation_points: int = 1_000
     shape: Shape = field(default_factory=Shape)
     phase_reference: str = "delay"
+    message: str = EMBEDDING
     bits: int = 10
     quantise_from: int | None = None
     recalibrate: int = 102_400
@@ -139,6 +145,8 @@ class TrainingConfig:
     hard_share: float = 0.0
     loss: str = "norm"
     local: Schedule | None = None
+    only_local: bool = False
+    after: str | None = None
     freeze_encoder: bool = False
     training_impairments: Impairments = field(default_factory=Impairments)
     test_impairments: Impairments = field(
@@ -159,8 +167,17 @@ class TrainingConfig:
             )
         if self.shape.input_modes is None and self.phase_reference == "delay":
             raise ValueError(f"encoder {self.shape.encoder} needs phase_reference antenna or slot, not delay")
+        if self.message not in MESSAGES:
+            raise ValueError(f"message must be one of {', '.join(MESSAGES)}, not {self.message!r}")
+        for encoder, message in (("power_map", ADCPM), ("local_fix", FIX)):
+            if (self.shape.encoder == encoder) != (self.message == message):
+                raise ValueError(f"message {message} and encoder {encoder} need each other")
+        if self.message != EMBEDDING and (self.quantise_from is not None or self.short_share):
+            raise ValueError(f"message {self.message} has no quantiser: quantise_from and short_share")
         if self.loss not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {self.loss!r}")
+        if self.only_local and self.local is None:
+            raise ValueError("only_local needs local")
         if not 0 <= self.bs_dropout < 1:
             raise ValueError(f"bs_dropout must be from 0 to less than 1, not {self.bs_dropout}")
         if not 0 <= self.short_share <= 1:

@@ -16,10 +16,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from models.build import encoder_of
+from models.calibration import covariance_scales
 from models.estimation import covariance
-from models.network import Encoder, Fusion, encoder_of, side_features
-from models.res_segnet import ResSegNetEncoder
+from models.layers import CentralUnit
+from models.preprocessing import side_features
 from models.runtime import FORMAT_VERSION
+from models.shape import Shape
 from models.training import Trainer
 
 SMALLEST_HALVED = 256
@@ -32,7 +35,7 @@ COVARIANCE_BATCHES = 16
 class _OneEncoder(nn.Module):
     """One base station's encoder: one link's input and ``[B, side]`` to ``[B, N, d_z]``."""
 
-    def __init__(self, encoder: Encoder | ResSegNetEncoder) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
@@ -44,12 +47,12 @@ class _OneEncoder(nn.Module):
 class _Fusion(nn.Module):
     """The central unit: flat latents and a mask of numbers in, position and covariance out."""
 
-    def __init__(self, fusion: Fusion) -> None:
+    def __init__(self, fusion: CentralUnit, shape: Shape) -> None:
         super().__init__()
-        self.fusion = fusion
+        self.fusion, self.shape = fusion, shape
 
     def forward(self, latent: Tensor, gain_db: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        shape = self.fusion.shape
+        shape = self.shape
         tokens = latent.reshape(-1, shape.num_bs, shape.subcarriers, shape.latent)
         return self.fusion.estimate(tokens, gain_db, present > 0.5)
 
@@ -70,7 +73,8 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
+    """Write a network, large weights in half precision; the first axis of all arrays is any number long."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -88,7 +92,7 @@ def _to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], p
     path.write_bytes(model.SerializeToString())
 
 
-def _covariance_scale(trainer: Trainer) -> float:
+def covariance_scale(trainer: Trainer) -> float:
     """Factor that makes covariances honest on the validation points: normalised squared errors of 3."""
     found = trainer.predict(trainer.held_out, trainer.config.seed + 2)
     error = found["truth"] - found["position"]
@@ -96,7 +100,7 @@ def _covariance_scale(trainer: Trainer) -> float:
     return float(squared.mean() / 3)
 
 
-def _channel_covariance(trainer: Trainer) -> np.ndarray[Any, np.dtype[np.complex64]]:
+def channel_covariance(trainer: Trainer) -> np.ndarray[Any, np.dtype[np.complex64]]:
     """Long-term average over channels of the training points, without noise."""
     total = sum(
         covariance(trainer.samples.draw(256, noisy=False)[0].cpu().numpy() / trainer.samples.scale)
@@ -110,21 +114,21 @@ def _write_networks(trainer: Trainer, folder: Path) -> None:
     features = torch.randn(2, *shape.input_shape)
     side = torch.randn(2, side_features(phase_reference))
     for number, bs in enumerate(trainer.site.bs_ids):
-        one = _OneEncoder(encoder_of(trainer.encoder, number, phase_reference))
-        _to_onnx(one, {"features": features, "side": side}, ["latent"], folder / f"encoder-{bs}.onnx")
+        one = _OneEncoder(encoder_of(trainer.encoder, shape, number, phase_reference))
+        to_onnx(one, {"features": features, "side": side}, ["latent"], folder / f"encoder-{bs}.onnx")
     fused = {
         "latent": torch.randn(2, shape.num_bs, shape.dims),
         "gain_db": torch.full((2, shape.num_bs), 20.0),
         "present": torch.ones(2, shape.num_bs),
     }
-    fusion = _Fusion(copy.deepcopy(trainer.fusion).cpu())
-    _to_onnx(fusion, fused, ["position", "covariance"], folder / "fusion.onnx")
+    fusion = _Fusion(copy.deepcopy(trainer.fusion).cpu(), shape)
+    to_onnx(fusion, fused, ["position", "covariance"], folder / "fusion.onnx")
 
 
 def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
     """Write the model in ``folder`` (replaced as a whole): weights, estimator, and ``model.json``.
 
-    The quantiser's steps are calibrated on training latents, the covariance's scale on the validation points.
+    The quantiser's steps are calibrated on training latents, covariances on the validation points.
 
     Args:
         trainer: Holds the networks and the samples.
@@ -137,7 +141,8 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     _write_networks(trainer, partial)
-    np.savez_compressed(partial / "estimator.npz", covariance=_channel_covariance(trainer))
+    np.savez_compressed(partial / "estimator.npz", covariance=channel_covariance(trainer))
+    scales = covariance_scales(trainer)
     description = {
         "version": FORMAT_VERSION,
         "name": config.name,
@@ -150,10 +155,12 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         "encoder_input": "slots" if shape.input_modes is None else "modes",
         "slot_modes": shape.slot_modes,
         "gain_floor_db": shape.gain_floor_db,
-        "covariance_scale": _covariance_scale(trainer),
+        "covariance_scale": scales[-1],
+        "covariance_scales": scales,
         "samples_trained": trainer.done,
         "training_seconds": round(trainer.seconds),
         "parameters": trainer.num_parameters,
+        "history": trainer.history,
         **about,
         "files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())

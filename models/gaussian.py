@@ -56,6 +56,16 @@ def solve3(matrix: Tensor, right: Tensor) -> Tensor:
     return torch.stack([x0, x1, x2], -1)
 
 
+def towards(out: Tensor, world_from_array: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit vectors ``[B, L, 3]`` and distances ``[B, L, 1]``, scaled: the first four of a site's outputs."""
+    ahead = torch.zeros_like(out[..., :3])
+    ahead[..., 0] = 1.0
+    direction = out[..., :3] + ahead
+    direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
+    radial = (world_from_array @ direction[..., None])[..., 0]
+    return radial, 2.4 * torch.exp(torch.clamp(out[..., 3:4], -3.0, 1.5))
+
+
 def local_gaussian(out: Tensor, site: Tensor, world_from_array: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and information factor of a site's own estimate of the position, made in its array's axes.
 
@@ -68,12 +78,7 @@ def local_gaussian(out: Tensor, site: Tensor, world_from_array: Tensor) -> tuple
     Returns:
         Means ``[B, L, 3]``, scaled, and factors F ``[B, L, 3, 3]`` of the information matrices F Fᵀ.
     """
-    ahead = torch.zeros_like(out[..., :3])
-    ahead[..., 0] = 1.0
-    direction = out[..., :3] + ahead
-    direction = direction * torch.rsqrt(direction.square().sum(-1, keepdim=True) + 1e-6)
-    radial = (world_from_array @ direction[..., None])[..., 0]
-    distance = 2.4 * torch.exp(torch.clamp(out[..., 3:4], -3.0, 1.5))
+    radial, distance = towards(out, world_from_array)
     mean = site + distance * radial
     side = torch.stack([-radial[..., 1], radial[..., 0], torch.zeros_like(radial[..., 0])], -1)
     side = side * torch.rsqrt(side.square().sum(-1, keepdim=True) + 1e-6)

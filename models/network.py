@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.gaussian import chol3, inverse_lower, local_gaussian, lower, solve3
-from models.preprocessing import HARMONICS
-from models.res_segnet import ResSegNetDecoder, ResSegNetEncoder
+from models.gaussian import chol3, local_gaussian, solve3
+from models.layers import CentralUnit, DenseBlock, SiteLinear, SiteNorm, exact
 from models.shape import Shape
-
-CENTRE_M = (30.0, 60.0, 15.0)
-SCALE_M = 50.0
-
-
-def side_features(phase_reference: str) -> int:
-    """Numbers per link that the encoder sees beside the CSI."""
-    return 2 + 2 * len(HARMONICS) if phase_reference == "delay" else 1
-
-
-class SiteLinear(nn.Module):
-    """A linear map with its own weights at each base station: ``[L, S, in] -> [L, S, out]``."""
-
-    def __init__(self, sites: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(sites, inputs, outputs) * gain * inputs**-0.5)
-        self.bias = nn.Parameter(torch.zeros(sites, 1, outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        return torch.bmm(x, self.weight) + self.bias
-
-
-class SiteNorm(nn.Module):
-    """Root-mean-square normalisation of the last axis, with a scale of its own at each base station."""
-
-    def __init__(self, sites: int, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(sites, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[L, ..., width]`` to the same."""
-        scale: Tensor = self.scale.reshape(self.scale.shape[0], *(1,) * (x.dim() - 2), -1)
-        normed: Tensor = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * scale
-        return normed
 
 
 class TokenBlock(nn.Module):
@@ -72,21 +34,6 @@ class TokenBlock(nn.Module):
         y = self.narrow(F.gelu(self.widen(y), approximate="tanh"))
         mixed: Tensor = x + y.reshape(sites, batch, tokens, width)
         return mixed
-
-
-class DenseBlock(nn.Module):
-    """Residual block of two dense layers at each base station."""
-
-    def __init__(self, sites: int, width: int) -> None:
-        super().__init__()
-        self.norm = SiteNorm(sites, width)
-        self.widen = SiteLinear(sites, width, width)
-        self.narrow = SiteLinear(sites, width, width, gain=0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[L, B, width]`` to the same."""
-        y: Tensor = x + self.narrow(F.gelu(self.widen(self.norm(x)), approximate="tanh"))
-        return y
 
 
 class Encoder(nn.Module):
@@ -130,12 +77,7 @@ class Encoder(nn.Module):
         return latent
 
 
-def exact(near: Tensor) -> torch.autocast:
-    """Single precision inside mixed precision: eight bits of mantissa are half a metre in a hundred."""
-    return torch.autocast(near.device.type, enabled=False)
-
-
-class Fusion(nn.Module):
+class Fusion(CentralUnit):
     """Central unit: channel-masked attention (23)–(28), then frequency evidence accumulation (32)–(33).
 
     Gains enter in dB, a missing base station is masked out of both softmaxes, and a head for the covariance
@@ -144,14 +86,14 @@ class Fusion(nn.Module):
     Gaussian of the position, whose product is where the regression starts from.
     """
 
-    site_position: Tensor
-    world_from_array: Tensor
+    fixed_query: Tensor | None
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
+        super().__init__(shape.num_bs)
         self.shape = shape
         self.extended = shape.cu == "extended"
-        sites, dims = shape.num_bs, shape.dims
+        sites, width = shape.num_bs, shape.token or shape.latent
+        dims = shape.subcarriers * width
         self.beta = nn.Parameter(torch.tensor(0.1))
         self.fusion_token = nn.Parameter(torch.randn(dims) * 0.1)
         if self.extended:
@@ -162,22 +104,19 @@ class Fusion(nn.Module):
             self.site_in = SiteLinear(sites, dims + 1, shape.site_hidden)
             self.site_mid = SiteLinear(sites, shape.site_hidden, shape.site_hidden)
             self.site_out = SiteLinear(sites, shape.site_hidden, 10, gain=0.1)
-        self.register_buffer("site_position", torch.zeros(sites, 3))
-        self.register_buffer("world_from_array", torch.eye(3).repeat(sites, 1, 1))
         if self.extended:
             self.beside_in = nn.Linear(sites * (dims + 2) + 9, shape.fusion)
             self.beside_mid = nn.Linear(shape.fusion, shape.fusion)
             self.beside_out = nn.Linear(shape.fusion, dims)
-        self.lstm = nn.LSTM(shape.latent, shape.hidden, batch_first=True)
+        self.lstm = nn.LSTM(width, shape.hidden, batch_first=True)
         self.head = nn.Linear(shape.hidden, 3)
         self.spread = nn.Linear(shape.hidden + (6 if self.extended else 0), 6)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.spread.weight)
-
-    def place_sites(self, position_m: Tensor, world_from_array: Tensor) -> None:
-        """Tell where the base stations are, ``[L, 3]`` m, and how their arrays are turned, ``[L, 3, 3]``."""
-        self.site_position.copy_((position_m - torch.tensor(CENTRE_M)) / SCALE_M)
-        self.world_from_array.copy_(world_from_array)
+        self.width = width
+        self.register_buffer("fixed_query", None)
+        if shape.token is not None and shape.cu != "fixes":
+            self.to_token = nn.Linear(shape.latent, width, bias=False)
 
     def forward(self, latent: Tensor, gain_db: Tensor, present: Tensor) -> dict[str, Tensor]:
         """Estimates in scaled axes: positions in units of ``SCALE_M`` around ``CENTRE_M``.
@@ -197,7 +136,7 @@ class Fusion(nn.Module):
         assert latent.shape[1:] == (shape.num_bs, shape.subcarriers, shape.latent), latent.shape
         assert gain_db.shape == present.shape == latent.shape[:2], (gain_db.shape, present.shape)
         here = present.to(latent.dtype)
-        token = latent.reshape(batch, shape.num_bs, shape.dims) * here[..., None]
+        token = self.tokens(latent) * here[..., None]
         if not self.extended:
             states = self.accumulate(self.attend(token, gain_db, present))
             with exact(states):
@@ -215,9 +154,17 @@ class Fusion(nn.Module):
             spread = self.spread(torch.cat([states[:, -1].detach(), certainty.detach()], -1))
         return sites_say | {"position": position, "spread": spread}
 
+    def tokens(self, latent: Tensor) -> Tensor:
+        """What attention sees of each message, ``[B, L, N·d]``: as it is, or projected to d numbers."""
+        if self.shape.token is not None:
+            latent = self.to_token(latent)
+        return latent.reshape(latent.shape[0], self.shape.num_bs, -1)
+
     def accumulate(self, fused: Tensor) -> Tensor:
         """Frequency evidence accumulation (32): hidden states ``[B, N, hidden]`` from ``fused [B, D]``."""
-        states: Tensor = self.lstm(fused.reshape(-1, self.shape.subcarriers, self.shape.latent))[0]
+        if self.shape.normed:
+            fused = fused * torch.rsqrt(fused.square().mean(-1, keepdim=True) + 1e-9)
+        states: Tensor = self.lstm(fused.reshape(-1, self.shape.subcarriers, self.width))[0]
         return states.float()
 
     def attend(self, token: Tensor, gain_db: Tensor, present: Tensor) -> Tensor:
@@ -225,16 +172,29 @@ class Fusion(nn.Module):
 
         Since only that row is read, the keys need not be formed: their products with the one query are.
         """
-        batch, _, dims = token.shape
+        batch = token.shape[0]
         gate = self.gates(gain_db, present)
         tokens = token + self.site_token * present.to(token.dtype)[..., None] if self.extended else token
-        query = self.query(self.fusion_token) @ self.key.weight * dims**-0.5
+        query = self.asked()
         pull = (tokens @ query).masked_fill(~present, -1e4)
         score = torch.cat([(self.fusion_token @ query).expand(batch, 1), pull], 1)
         weight = torch.softmax(score, 1)
         gated = torch.cat([self.fusion_token.expand(batch, 1, -1), tokens * gate[..., None]], 1)
         fused: Tensor = self.value((weight[:, None] @ gated)[:, 0])
         return fused
+
+    def asked(self) -> Tensor:
+        """What a token is multiplied with for its score, ``[D]``: the one query through all keys."""
+        if self.fixed_query is not None:
+            return self.fixed_query
+        query: Tensor = self.query(self.fusion_token) @ self.key.weight * len(self.fusion_token) ** -0.5
+        return query
+
+    @torch.no_grad()
+    def fix_query(self) -> None:
+        """Keep what :meth:`asked` gives, and let go of the two matrices that it is made of."""
+        self.fixed_query = self.asked()
+        del self.query, self.key
 
     def gates(self, gain_db: Tensor, present: Tensor) -> Tensor:
         """The weights m of (23) and (26), ``[B, L]``; ``extended`` scales them to a mean of one."""
@@ -259,13 +219,6 @@ class Fusion(nn.Module):
             first = solve3(total, (information @ mean[..., None]).sum(1)[..., 0])
         return {"first": first, "total": total, "site_mean": mean, "site_factor": factor}
 
-    def estimate(self, latent: Tensor, gain_db: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Final position ``[B, 3]``, m, and covariance ``[B, 3, 3]``, m², not yet calibrated."""
-        out = self(latent, gain_db, present)
-        position = out["position"][:, -1].float() * SCALE_M + torch.tensor(CENTRE_M, device=latent.device)
-        inverse = inverse_lower(lower(out["spread"].float()))
-        return position, inverse.transpose(-1, -2) @ inverse * SCALE_M**2
-
 
 class Decoder(nn.Module):
     """Mirror of the dense encoder for stage I: ``latent [B, L, N, d_z] -> features [B, L, N, 2·C]``."""
@@ -285,34 +238,3 @@ class Decoder(nn.Module):
             y = block(y)
         rebuilt: Tensor = self.project(y).transpose(0, 1).reshape(batch, sites, tokens, -1)
         return rebuilt
-
-
-def build_encoder(shape: Shape, phase_reference: str) -> Encoder | ResSegNetEncoder:
-    """Fresh encoder of all base stations."""
-    if shape.encoder == "res_segnet":
-        return ResSegNetEncoder(shape)
-    return Encoder(shape, shape.features, side_features(phase_reference))
-
-
-def build_network(shape: Shape, phase_reference: str) -> tuple[Encoder | ResSegNetEncoder, Fusion]:
-    """Fresh encoder and fusion."""
-    return build_encoder(shape, phase_reference), Fusion(shape)
-
-
-def build_decoder(shape: Shape) -> Decoder | ResSegNetDecoder:
-    """Fresh decoder for stage I."""
-    return ResSegNetDecoder(shape) if shape.encoder == "res_segnet" else Decoder(shape)
-
-
-def encoder_of(
-    encoder: Encoder | ResSegNetEncoder, bs: int, phase_reference: str
-) -> Encoder | ResSegNetEncoder:
-    """The encoder of one base station alone, with its share of the weights, on the CPU."""
-    shape = encoder.shape
-    alone = build_encoder(replace(shape, num_bs=1), phase_reference)
-    state = {}
-    for name, value in encoder.state_dict().items():
-        share = len(value) // shape.num_bs
-        state[name] = value[bs * share : (bs + 1) * share].cpu()
-    alone.load_state_dict(state)
-    return alone.eval()

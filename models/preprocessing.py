@@ -209,6 +209,11 @@ def _stabilise(csi: Any, phase_reference: str) -> Any:
     return stabilise_slot(csi) if phase_reference == "slot" else stabilise_antenna(csi, threshold=0.0)
 
 
+def side_features(phase_reference: str) -> int:
+    """Numbers per link that the encoder sees beside the CSI."""
+    return 2 + 2 * len(HARMONICS) if phase_reference == "delay" else 1
+
+
 def _delay_features(xp: Any, turns: Any) -> Any:
     """The mean delay, in turns per subcarrier, as the encoder sees it: itself and waves, ``[..., 11]``."""
     angles = xp.stack([2 * np.pi * k * turns for k in HARMONICS], axis=-1)

@@ -55,15 +55,21 @@ def _blocks(sites: int, inputs: int, outputs: int, depth: int) -> nn.Sequential:
 
 
 class ResSegNetEncoder(nn.Module):
-    """(16): ``[B, L, T·N_r, N, 2] -> latent [B, L, N, d_z]``. ``depth`` is the blocks per level."""
+    """(16): ``[B, L, T·N_r, N, 2] -> latent [B, L, N, d_z]``. ``depth`` is the blocks per level.
 
-    def __init__(self, shape: Shape) -> None:
+    Args:
+        shape: Sizes.
+        image: Rows and channels of what it sees; None: slots × antennas, and real and imaginary part.
+    """
+
+    def __init__(self, shape: Shape, image: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.shape = shape
+        self.rows, self.channels = image or (shape.slots * shape.antennas, 2)
         sites = shape.num_bs
-        rows = rows_by_level(shape.slots * shape.antennas)
+        rows = rows_by_level(self.rows)
         channels = [shape.width * (level + 1) for level in range(len(rows))]
-        self.stem = nn.Conv2d(2 * sites, sites * channels[0], 3, padding=1, groups=sites)
+        self.stem = nn.Conv2d(self.channels * sites, sites * channels[0], 3, padding=1, groups=sites)
         self.levels = nn.ModuleList(
             _blocks(sites, channels[max(level - 1, 0)], channels[level], shape.depth)
             for level in range(len(rows))
@@ -74,8 +80,8 @@ class ResSegNetEncoder(nn.Module):
         """Latents; ``side`` is not looked at, as the paper's encoder sees nothing but the CSI."""
         shape = self.shape
         batch = x.shape[0]
-        assert x.shape[1:] == (shape.num_bs, shape.slots * shape.antennas, shape.subcarriers, 2), x.shape
-        y = x.permute(0, 1, 4, 2, 3).reshape(batch, shape.num_bs * 2, -1, shape.subcarriers)
+        assert x.shape[1:] == (shape.num_bs, self.rows, shape.subcarriers, self.channels), x.shape
+        y = x.permute(0, 1, 4, 2, 3).reshape(batch, shape.num_bs * self.channels, -1, shape.subcarriers)
         y = self.stem(y)
         for number, level in enumerate(self.levels):
             if number:

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.build import build_decoder, build_network
 from models.config import ConfigError, Schedule, TrainingConfig
+from models.layers import CENTRE_M, SCALE_M, Placed
 from models.losses import position_loss, reconstruction_loss
-from models.network import CENTRE_M, SCALE_M, build_decoder, build_network
 from models.path_table import PathTable
-from models.preprocessing import encoder_input
 from models.quantiser import calibrate_steps, rescale_step, straight_through
 from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
+from models.systems.encoders import sent_fix
+from models.systems.front import EMBEDDING, FIX, system_input
 
 CALIBRATED_ON = 2048
 """Samples whose latents the quantiser's steps are calibrated on."""
@@ -83,10 +85,12 @@ class Trainer:
         self.encoder, self.fusion = build_network(config.shape, config.phase_reference)
         axes = np.stack([world_from_array(s, site.boresight_m) for s in site.position_m])
         self.centre = torch.tensor(CENTRE_M, device=device)
-        self.fusion.place_sites(
-            torch.tensor(np.asarray(site.position_m), dtype=torch.float32),
-            torch.tensor(axes, dtype=torch.float32),
-        )
+        for placed in (self.encoder, self.fusion):
+            if isinstance(placed, Placed):
+                placed.place_sites(
+                    torch.tensor(np.asarray(site.position_m), dtype=torch.float32),
+                    torch.tensor(axes, dtype=torch.float32),
+                )
         self.networks = nn.ModuleDict({"encoder": self.encoder, "fusion": self.fusion}).to(device)
         self.steps = torch.full((config.shape.num_bs,), 8.0 / 2**config.bits, device=device)
         places = (site.position_m, site.boresight_m, site.radio)
@@ -133,8 +137,17 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.networks.parameters())
 
     @property
+    def seen(self) -> int:
+        """Samples drawn so far, in both stages."""
+        local = self.config.local
+        return self.done + (local.samples if local is not None and self.stage == "joint" else 0)
+
+    @property
     def ended(self) -> bool:
         """Whether there is nothing left to do."""
+        local = self.config.local
+        if self.config.only_local and local is not None:
+            return self.done >= local.samples
         return self.stage == "joint" and self.done >= self.config.joint.samples
 
     def train(self, minutes: float = math.inf, every_s: float = 60.0) -> None:
@@ -200,8 +213,9 @@ class Trainer:
 
     def inputs(self, csi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder input, side features and gains, dB, of CSI whose noise has unit variance."""
-        features, side, gain = encoder_input(
-            csi, 1.0, self.config.phase_reference, self.config.shape.input_modes
+        config = self.config
+        features, side, gain = system_input(
+            csi, 1.0, config.message, config.phase_reference, config.shape.input_modes
         )
         return features, side, gain
 
@@ -235,7 +249,9 @@ class Trainer:
         return gain.clamp(min=self.config.shape.gain_floor_db)
 
     def quantised(self, latent: Tensor) -> Tensor:
-        """Latents through the quantiser (19) with the gradient (35), once it is calibrated."""
+        """Latents through the quantiser (19) with the gradient (35), once it is calibrated; fixes rounded."""
+        if self.config.message == FIX:
+            return sent_fix(latent)
         if not self.calibrated:
             return latent
         quantised: Tensor = straight_through(latent, self.config.bits, self.steps[:, None, None])
@@ -285,7 +301,12 @@ class Trainer:
         return torch.cat(parts)
 
     def calibrate(self) -> None:
-        """Set each base station's quantiser step: least squared error on training latents."""
+        """Set each base station's quantiser step: least squared error on training latents.
+
+        Messages of other kinds have no such step: nothing happens.
+        """
+        if self.config.message != EMBEDDING:
+            return
         latents = self.latents(CALIBRATED_ON).flatten(2).cpu().numpy()
         self.steps = torch.tensor(
             calibrate_steps(latents, self.config.bits), dtype=torch.float32, device=self.device
@@ -387,31 +408,59 @@ class Trainer:
         partial.replace(self.checkpoint)
 
     def _restore(self) -> None:
+        self._take_from(self.checkpoint, self._take)
+
+    def branch(self, trunk: Path) -> None:
+        """Go on from where another training ended, as this one's configuration says.
+
+        From the end of its stage I only the encoders come along, and the central unit may be another; from
+        stage II comes everything.
+
+        Raises:
+            ConfigError: Its state is missing, damaged or of another network.
+        """
+        self._take_from(trunk, self._take_encoder_or_all)
+
+    def _take_encoder_or_all(self, state: dict[str, Any]) -> None:
+        if state["stage"] == "joint":
+            self._take(state)
+            return
+        encoder = {
+            name.removeprefix("encoder."): value
+            for name, value in state["networks"].items()
+            if name.startswith("encoder.")
+        }
+        self.encoder.load_state_dict(encoder)
+        if self.decoder is not None:
+            self.decoder.load_state_dict(state["decoder"])
+        self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
+
+    def _take_from(self, checkpoint: Path, take: Callable[[dict[str, Any]], None]) -> None:
         try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            self._check_network(json.loads(state["config"]))
-            if state["stage"] != self.stage:
-                self._begin_joint()
-            self.networks.load_state_dict(state["networks"])
-            if self.decoder is not None and state["decoder"] is not None:
-                self.decoder.load_state_dict(state["decoder"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
-            self.steps, self.calibrated = state["steps"], state["calibrated"]
-            self.skipped = state.get("skipped", 0)
-            generators = [generator.cpu() for generator in state["generators"]]
-            # A checkpoint of an earlier version does not say where the sampler's noise was.
-            self.samples.restore(
-                state.get("samples", {"generator": generators[0], "pool_seed": None, "pool_used": None})
-            )
-            self.masks.set_state(generators[1])
+            take(torch.load(checkpoint, map_location=self.device, weights_only=True))
         except ConfigError:
             raise
         except Exception as error:  # a damaged file can fail in any way there is
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ConfigError(
-                f"{self.checkpoint}: damaged, or of another configuration ({reason})"
-            ) from error
+            raise ConfigError(f"{checkpoint}: damaged, or of another configuration ({reason})") from error
+
+    def _take(self, state: dict[str, Any]) -> None:
+        self._check_network(json.loads(state["config"]))
+        if state["stage"] != self.stage:
+            self._begin_joint()
+        self.networks.load_state_dict(state["networks"])
+        if self.decoder is not None and state["decoder"] is not None:
+            self.decoder.load_state_dict(state["decoder"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
+        self.steps, self.calibrated = state["steps"], state["calibrated"]
+        self.skipped = state.get("skipped", 0)
+        generators = [generator.cpu() for generator in state["generators"]]
+        # A checkpoint of an earlier version does not say where the sampler's noise was.
+        self.samples.restore(
+            state.get("samples", {"generator": generators[0], "pool_seed": None, "pool_used": None})
+        )
+        self.masks.set_state(generators[1])
 
     def _check_network(self, kept: dict[str, Any]) -> None:
         """Refuse a checkpoint of another network; when the training ends, and its rates, may have changed."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from models.build import build_encoder
 from models.config import ConfigError, Impairments, Schedule, TrainingConfig, read_config
-from models.network import Fusion, build_encoder
+from models.network import Fusion
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "models" / "configs").glob("*.yaml"))
 
@@ -75,7 +76,7 @@ def test_overrides_win(tmp_path: Path) -> None:
         (MINIMAL + "hard_share: 2\n", ":3:1: hard_share must be from 0 to 1"),
         (MINIMAL + "bs_dropout: 1\n", ":3:1: bs_dropout must be from 0 to less than 1"),
         (MINIMAL + "shape: {encoder: lens}\n", ":3:9 shape: encoder must be one of dense, tokens"),
-        (MINIMAL + "shape: {cu: papers}\n", ":3:9 shape: cu must be one of extended, paper, not 'papers'"),
+        (MINIMAL + "shape: {cu: papers}\n", ":3:9 shape: cu must be one of extended, paper, late_"),
         (MINIMAL + "shape: {width: 0}\n", ":3:9 shape: width must be at least 1, not 0"),
         (MINIMAL + "shape: {slot_modes: 11}\n", ":3:9 shape: slot_modes must be 1 to 10, not 11"),
         (MINIMAL + "shape: {encoder: res_segnet}\n", "encoder res_segnet needs phase_reference antenna"),

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.network import Decoder, Encoder, Fusion, build_decoder, build_encoder, encoder_of, side_features
+from models.build import build_decoder, build_encoder, encoder_of
+from models.network import Decoder, Encoder, Fusion
+from models.preprocessing import side_features
 from models.shape import Shape
 from tests.models.kit import PAPER, SHAPE
 
@@ -230,7 +232,7 @@ def test_the_encoder_of_one_base_station_is_its_part_of_the_whole(kind: str) -> 
     with torch.no_grad():
         together = encoder(x, side)
         for bs in range(3):
-            alone = encoder_of(encoder, bs, "slot")(x[:, bs : bs + 1], side[:, bs : bs + 1])
+            alone = encoder_of(encoder, shape, bs, "slot")(x[:, bs : bs + 1], side[:, bs : bs + 1])
             assert alone[:, 0].numpy() == pytest.approx(together[:, bs].numpy(), abs=1e-5)
 
 

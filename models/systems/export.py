@@ -1,0 +1,100 @@
+"""From a trained system of the comparison to the files it is judged by: two ONNX networks and a page."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.export import channel_covariance, covariance_scale, to_onnx
+from models.layers import CentralUnit
+from models.network import Fusion
+from models.preprocessing import side_features
+from models.systems.compared import ESTIMATOR, FORMAT_VERSION
+from models.systems.front import ADCPM, EMBEDDING
+from models.training import Trainer
+
+
+class _Centre(nn.Module):
+    """The central unit with a mask of numbers."""
+
+    def __init__(self, fusion: CentralUnit) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, latent: Tensor, gain_db: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return self.fusion.estimate(latent, gain_db, present > 0.5)
+
+
+def export_system(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
+    """Write a system in ``folder`` (replaced as a whole), and the estimator beside it if there is none yet.
+
+    The quantiser's steps are calibrated on training latents, the covariance's scale on the validation points.
+
+    Args:
+        trainer: Holds the networks and the samples.
+        folder: ``models/weights/compare/<name>``.
+        about: What else ``model.json`` should say.
+    """
+    config, shape = trainer.config, trainer.config.shape
+    trainer.calibrate()
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    write_networks(trainer, partial)
+    estimator = folder.parent / ESTIMATOR
+    if not estimator.is_file():
+        np.savez_compressed(estimator, covariance=channel_covariance(trainer))
+    description = {
+        "version": FORMAT_VERSION,
+        "system": config.name,
+        "message": config.message,
+        "bits": config.bits,
+        "steps": [float(step) for step in trainer.steps] if config.message == EMBEDDING else [],
+        "csi_shape": [shape.slots, shape.antennas, shape.subcarriers],
+        "message_shape": list(shape.message_shape),
+        "phase_reference": config.phase_reference,
+        "slot_modes": shape.input_modes,
+        "gain_floor_db": shape.gain_floor_db,
+        "covariance_scale": covariance_scale(trainer),
+        "parameters": trainer.num_parameters,
+        **about,
+        "files": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
+        },
+    }
+    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder
+
+
+def write_networks(trainer: Trainer, folder: Path) -> None:
+    """``encoder.onnx`` and ``centre.onnx``, weights in half precision."""
+    config, shape = trainer.config, trainer.config.shape
+    side = 1 if config.message == ADCPM else side_features(config.phase_reference)
+    features = torch.randn(2, shape.num_bs, *shape.input_shape)
+    encoder, centre = _copies(trainer)
+    inputs = {"features": features, "side": torch.randn(2, shape.num_bs, side)}
+    to_onnx(encoder, inputs, ["latent"], folder / "encoder.onnx")
+    messages = {
+        "latent": torch.randn(2, shape.num_bs, *shape.message_shape),
+        "gain_db": torch.full((2, shape.num_bs), 20.0),
+        "present": torch.ones(2, shape.num_bs),
+    }
+    to_onnx(_Centre(centre), messages, ["position", "covariance"], folder / "centre.onnx")
+
+
+def _copies(trainer: Trainer) -> tuple[nn.Module, CentralUnit]:
+    """The networks on the CPU; attention's one query goes through the keys now, not in every run."""
+    encoder, centre = copy.deepcopy(trainer.encoder).cpu(), copy.deepcopy(trainer.fusion).cpu()
+    if isinstance(centre, Fusion):
+        centre.fix_query()
+    return encoder, centre

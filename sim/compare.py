@@ -1,0 +1,146 @@
+"""What `scripts/compare` does: train all systems of the comparison on one budget, and export them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sim.channel.traces import traces_cache
+from sim.channel.world import world_of
+from sim.deployment import MUNICH6
+from sim.errors import UserError
+from sim.train import (
+    EVERY_S,
+    TrainOptions,
+    denormals_flushed,
+    make_trainer,
+    read_points,
+    require_training_stack,
+)
+
+if TYPE_CHECKING:
+    from models.config import TrainingConfig
+    from models.path_table import PathTable
+    from models.training import Trainer
+
+Report = Callable[[str], object]
+Points = tuple["PathTable", "PathTable"]
+
+
+def compare(
+    configs: Path,
+    out: Path,
+    options: TrainOptions,
+    *,
+    only: Sequence[str] = (),
+    states: Path | None = None,
+    points: Callable[[TrainingConfig], Points] | None = None,
+    report: Report = print,
+) -> list[Path]:
+    """Train what a folder of configurations describes, each after the one it goes on from.
+
+    What is trained to its end already is not trained again; what was interrupted goes on. Trunks, which other
+    trainings go on from, lie in ``configs/trunks`` and are not exported.
+
+    Args:
+        configs: Folder with ``*.yaml`` and ``trunks/*.yaml``.
+        out: Folder for the systems.
+        options: Threads, chunks and minutes for each training; the rest is not looked at.
+        only: Names of systems; empty: all.
+        states: Where states are kept; None: in the user's cache.
+        points: Gives the points to train and to validate on; None: those that `sim train` takes.
+        report: Gets lines of progress.
+
+    Returns:
+        The folders of the systems exported.
+
+    Raises:
+        UserError: There is no such system, or points are missing.
+        ConfigError: A configuration is wrong.
+    """
+    require_training_stack()
+    systems, trunks = read_folder(configs), read_folder(configs / "trunks")
+    unknown = sorted(set(only) - systems.keys())
+    if unknown:
+        raise UserError(f"no system '{unknown[0]}' (there are: {', '.join(systems)})")
+    states = states or traces_cache().parent / "training" / "compare"
+    kept: dict[int, Points] = {}
+
+    def points_of(config: TrainingConfig) -> Points:
+        if points is not None:
+            return points(config)
+        if config.points not in kept:
+            kept[config.points] = read_points(config, options.chunks, report)
+        return kept[config.points]
+
+    def trained(name: str) -> Trainer:
+        config = trunks.get(name) or systems[name]
+        state = states / f"{name}.pt"
+        fresh = not state.is_file()
+        if fresh and config.after is not None and not trained(config.after).ended:
+            raise UserError(f"{name}: out of time before {config.after}, which it goes on from, has ended")
+        trainer = make_trainer(config, points_of(config), state, options, report)
+        if fresh and config.after is not None:
+            trainer.branch(states / f"{config.after}.pt")
+        with denormals_flushed():
+            trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
+        return trainer
+
+    folders = []
+    for name in only or systems:
+        if is_exported(out / name, systems[name]):
+            report(f"{name}: there already")
+            continue
+        trainer = trained(name)
+        if trainer.stage == "local":
+            report(f"{name}: out of time in stage I, nothing to export")
+            continue
+        folders.append(export(trainer, out / name, report))
+    return folders
+
+
+def read_folder(folder: Path) -> dict[str, TrainingConfig]:
+    """Configurations of a folder by name; raises UserError if a file and its training differ in name."""
+    from models.config import read_config
+
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        config = read_config(path)
+        if config.name != path.stem:
+            raise UserError(f"{path}: name is {config.name}, the file's is {path.stem}")
+        found[config.name] = config
+    if not found:
+        raise UserError(f"{folder}: no configurations there")
+    return found
+
+
+def is_exported(folder: Path, config: TrainingConfig) -> bool:
+    """Whether a system was trained to its end by just this configuration."""
+    try:
+        page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same: bool = page.get("config") == json.loads(json.dumps(asdict(config))) and page.get("ended", False)
+    return same
+
+
+def export(trainer: Trainer, folder: Path, report: Report) -> Path:
+    """Export what a trainer has, with what it reached on the validation points."""
+    from models.systems.export import export_system
+
+    about: dict[str, Any] = {
+        "about": trainer.config.about.strip(),
+        "samples_trained": trainer.seen,
+        "seconds": round(trainer.seconds),
+        "ended": trainer.ended,
+        "world": world_of(MUNICH6).key(),
+        "points": len(trainer.samples),
+        "history": trainer.history,
+        "config": asdict(trainer.config),
+    }
+    export_system(trainer, folder, about)
+    report(f"exported to {folder}")
+    return folder
