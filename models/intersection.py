@@ -62,7 +62,7 @@ class Intersection:
         """
         sharpness = np.stack([arrivals.sigma_y, arrivals.sigma_z], axis=-1) ** -2.0
         precision = sharpness * (arrivals.snr * present)[..., None]
-        return self._inside(self._solved(_directions(arrivals), precision, RANGE_STEPS))
+        return self.inside(self._solved(_directions(arrivals), precision, RANGE_STEPS))
 
     def robust(self, arrivals: Arrivals, present: NDArray[np.bool_]) -> Floats:
         """The point that most of the louder directions agree on, ``[n, 3]``, m.
@@ -93,7 +93,7 @@ class Intersection:
         for _ in range(ROBUST_STEPS):
             weight = loud / (1 + self._squared(position, k, precision) / ROBUST_RADIUS**2)
             position = self._solved(k, precision * weight[..., None], 1, position)
-        return self._inside(position)
+        return self.inside(position)
 
     def _cost(self, position_m: Floats, k: Floats, precision: Floats, loud: Floats) -> Floats:
         missed = np.log1p(self._squared(position_m, k, precision) / ROBUST_RADIUS**2) * ROBUST_RADIUS**2
@@ -114,10 +114,7 @@ class Intersection:
         """Least squares with these weights ``[n, num_bs, 2]``; distances first as to the area's middle."""
         mean, variance = self._moments
         position = np.broadcast_to(mean, (len(k), 3)) if position_m is None else position_m
-        k_x = np.sqrt(np.maximum(1 - (k**2).sum(axis=-1), 0))
-        towards = np.concatenate([k_x[..., None], k], axis=-1)
-        across = np.eye(3)[1:] - k[..., None] * towards[..., None, :]  # e - k_e k, for e = y and z
-        across = np.einsum("lij,nlej->nlei", self.world_from_array, across)
+        across, _ = self._across(k)
         for _ in range(steps):
             distance = np.maximum(np.linalg.norm(position[:, None] - self.site_m, axis=-1), SHORTEST_M)
             weighted = across * (precision / distance[..., None] ** 2)[..., None]
@@ -127,12 +124,34 @@ class Intersection:
             position = np.linalg.solve(information, right)[..., 0]
         return position
 
+    def across(self, arrivals: Arrivals) -> tuple[Floats, Floats]:
+        """What a direction says in the world's axes.
+
+        Args:
+            arrivals: ``[n, num_bs]``.
+
+        Returns:
+            Derivatives of its k_y and k_z over the position, times the distance, ``[n, num_bs, 2, 3]``; its
+            unit vector, ``[n, num_bs, 3]``.
+        """
+        return self._across(_directions(arrivals))
+
+    def _across(self, k: Floats) -> tuple[Floats, Floats]:
+        k_x = np.sqrt(np.maximum(1 - (k**2).sum(axis=-1), 0))
+        towards = np.concatenate([k_x[..., None], k], axis=-1)
+        across = np.eye(3)[1:] - k[..., None] * towards[..., None, :]  # e - k_e k, for e = y and z
+        return (
+            np.einsum("lij,nlej->nlei", self.world_from_array, across),
+            np.einsum("lij,nlj->nli", self.world_from_array, towards),
+        )
+
     @property
     def _moments(self) -> tuple[Floats, Floats]:
         """Mean and variances of a point somewhere in the area."""
         return (self.low_m + self.high_m) / 2, (self.high_m - self.low_m) ** 2 / 12
 
-    def _inside(self, position_m: Floats) -> Floats:
+    def inside(self, position_m: Floats) -> Floats:
+        """The nearest point of the area."""
         inside: Floats = np.clip(position_m, self.low_m, self.high_m)
         return inside
 
