@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from broker.frame import Frame, encode_frame, wire_bits
+from models.intersection import Intersection
+from models.messages import DirectionMessage
+from models.music import Arrivals, Music
 from models.quantiser import dequantise, pack, quantise, rescale_step
 from sim.deployment import MUNICH6
 from sim.errors import UserError
@@ -24,6 +27,10 @@ Made = TypeVar("Made")
 
 PADDED_BITS = 16
 """Messages that are no embedding are counted as numbers of so many bits."""
+
+
+DIRECTED = "+directions"
+"""Behind the name of a model: with a direction from each base station beside its message."""
 
 
 class EvaluationError(UserError):
@@ -250,16 +257,10 @@ class MusicSystem:
 
     samples_trained: int | None = None
 
-    def __init__(self, name: str, *, robust: bool, arrivals: Kept[Any]) -> None:
-        from models.intersection import Intersection
-        from models.messages import DirectionMessage
-
+    def __init__(self, name: str, *, robust: bool, arrivals: Kept[Arrivals]) -> None:
         self.name, self._robust, self._arrivals = name, robust, arrivals
-        site_m = np.array([site.position_in_world_m for site in MUNICH6.sites])
-        low_m, high_m = np.array([MUNICH6.area.x_m, MUNICH6.area.y_m, MUNICH6.area.z_m]).T
-        look_at_m = np.array(MUNICH6.boresight_in_world_m)
-        self._intersection = Intersection.looking_at(site_m, look_at_m, low_m, high_m)
-        self.num_bs = len(site_m)
+        self._intersection = lines_of_munich6()
+        self.num_bs = len(MUNICH6.sites)
         radio = MUNICH6.radio
         self.csi_shape = (radio.num_slots, radio.num_antennas, radio.num_pilots)
         self.payload_bits = DirectionMessage.bits
@@ -274,18 +275,51 @@ class MusicSystem:
         return intersect(arrivals, present), None
 
 
-def music_systems() -> dict[str, Callable[[], System]]:
-    """MUSIC, plain and robust; what arrives are directions in 80 bits."""
-    from models.messages import DirectionMessage
-    from models.music import Music
+class DirectedSystem:
+    """A system whose base stations send directions beside their messages, which make its fixes sharper.
 
+    Args:
+        system: Makes fixes with covariances.
+        arrivals: Directions, as they arrive; shared by all systems that use them.
+    """
+
+    def __init__(self, system: System, arrivals: Kept[Arrivals]) -> None:
+        from models.direction_update import DirectionUpdate
+
+        self._system, self._arrivals = system, arrivals
+        self._update = DirectionUpdate(lines_of_munich6())
+        self.name = system.name + DIRECTED
+        self.samples_trained: int | None = system.samples_trained
+        self.csi_shape, self.num_bs = system.csi_shape, system.num_bs
+        self.payload_bits = system.payload_bits + DirectionMessage.bits
+        self.wire_bits = payload_on_wire(self.payload_bits)
+
+    def estimate(
+        self, pilots: Pilots, noise_variance: Floats, present: NDArray[np.bool_]
+    ) -> tuple[Floats, Floats | None]:
+        """See :class:`System`."""
+        position_m, covariance_m2 = self._system.estimate(pilots, noise_variance, present)
+        if covariance_m2 is None:
+            raise EvaluationError(f"{self._system.name} claims no covariance: directions cannot be weighed")
+        return self._update.fix(position_m, covariance_m2, self._arrivals.of(pilots, noise_variance), present)
+
+
+def lines_of_munich6() -> Intersection:
+    """Where directions lead from the sites of the benchmark, within its area."""
+    site_m = np.array([site.position_in_world_m for site in MUNICH6.sites])
+    low_m, high_m = np.array([MUNICH6.area.x_m, MUNICH6.area.y_m, MUNICH6.area.z_m]).T
+    return Intersection.looking_at(site_m, np.array(MUNICH6.boresight_in_world_m), low_m, high_m)
+
+
+def kept_arrivals() -> Kept[Arrivals]:
+    """What MUSIC finds at base stations, as it arrives in 80 bits from each."""
     radio = MUNICH6.radio
     music, message = Music(radio.array_rows, radio.array_columns), DirectionMessage()
+    return Kept(lambda pilots, noise: message.arrivals(message.indices(music.arrivals(pilots, noise))))
 
-    def sent(pilots: Pilots, noise_variance: Floats) -> Any:
-        return message.arrivals(message.indices(music.arrivals(pilots, noise_variance)))
 
-    arrivals = Kept(sent)
+def music_systems(arrivals: Kept[Arrivals]) -> dict[str, Callable[[], System]]:
+    """MUSIC, plain and robust."""
     return {
         "music": lambda: MusicSystem("music", robust=False, arrivals=arrivals),
         "music-robust": lambda: MusicSystem("music-robust", robust=True, arrivals=arrivals),
@@ -313,7 +347,7 @@ class Framed:
         return self._system.estimate(pilots, noise_variance, present)
 
 
-def other_systems() -> dict[str, Callable[[], System]]:
+def other_systems(arrivals: Kept[Arrivals]) -> dict[str, Callable[[], System]]:
     """What is compared with the shipped models, by name; each is loaded when it is called for."""
     from models.systems.compared import COMPARED, ORDER, compared_systems
 
@@ -322,7 +356,7 @@ def other_systems() -> dict[str, Callable[[], System]]:
 
     found = {path.parent.name for path in COMPARED.glob("*/model.json")}
     names = sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    return {name: trained(name) for name in names} | music_systems()
+    return {name: trained(name) for name in names} | music_systems(arrivals)
 
 
 def embedding_systems(
@@ -368,17 +402,24 @@ def shipped_models() -> list[str]:
 def systems_named(names: Sequence[str], bits: Sequence[int] = (), dims: Sequence[int] = ()) -> list[System]:
     """Systems by name: shipped models, in all sizes asked for, systems compared with them, or ``all``.
 
+    A shipped model with ``+directions`` behind its name has directions sent beside its messages.
+
     Raises:
         EvaluationError: There is no system of this name; bits or dims out of range.
         ModelError: A model is damaged.
     """
-    shipped, others = shipped_models(), other_systems()
+    arrivals = kept_arrivals()
+    shipped, others = shipped_models(), other_systems(arrivals)
+    known = [*shipped, *(name + DIRECTED for name in shipped), *others]
     systems: list[System] = []
-    for name in [*shipped, *others] if "all" in names else names:
+    for name in known if "all" in names else names:
         if name in shipped:
             systems += embedding_systems([name], bits, dims)
+        elif name.removesuffix(DIRECTED) in shipped:
+            inner = embedding_systems([name.removesuffix(DIRECTED)], bits, dims)
+            systems += [DirectedSystem(system, arrivals) for system in inner]
         elif name in others:
             systems.append(others[name]())
         else:
-            raise EvaluationError(f"unknown system '{name}'; one of {', '.join([*shipped, *others])}")
+            raise EvaluationError(f"unknown system '{name}'; one of {', '.join(known)}")
     return systems
