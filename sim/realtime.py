@@ -54,7 +54,7 @@ from sim.passages import Passage, Passages
 from sim.quantile_sketch import QuantileSketch
 from sim.record import Recorder, versions
 from sim.scenario import Scenario
-from sim.streams_out import Hub
+from sim.streams_out import Hub, link_states
 from sim.watch import State, Watch
 from sim.wire import Parts as FrameParts
 from sim.world import CSI_BITS_PER_ELEMENT, Channel, World, base_stations, run_id
@@ -516,7 +516,8 @@ class RealtimeWorld(World):
         if now >= self._next_beat:
             self._next_beat = now + BEAT_EVERY_S
             self.parts.beat()
-            self.hub.links(self._link_states())
+            now_s = max(0, self.clock.now_ns()) / 1e9
+            self.hub.links(link_states(self.links.link_counts(), self.links.utilisation(), now_s))
             self.hub.state(self._figures(), {name: name not in self.watch.lost for name in self.parts.peers})
             self._sweep()
         while not self.requests.empty():
@@ -535,22 +536,6 @@ class RealtimeWorld(World):
             "processing_p50_seconds": self.processing.quantile(0.5),
             "processing_p99_seconds": self.processing.quantile(0.99),
         }
-
-    def _link_states(self) -> list[dict[str, Any]]:
-        now_s = max(0, self.clock.now_ns()) / 1e9
-        utilisation = self.links.utilisation()
-        return [
-            {
-                "t_s": now_s,
-                "link": name,
-                "sent": counts.sent,
-                "delivered": counts.delivered,
-                "in_flight": counts.in_flight,
-                "dropped": dict(counts.dropped),
-                "utilisation": utilisation.get(name, 0.0),
-            }
-            for name, counts in self.links.link_counts().items()
-        ]
 
     def _sweep(self) -> None:
         """Find the end of frames and snapshots of which nothing is heard any more."""

@@ -1,5 +1,7 @@
 """Fuse and track a recording again, with the central unit's policy of the run or another one."""
 
+from __future__ import annotations
+
 import heapq
 import json
 import time
@@ -7,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 import numpy as np
@@ -16,9 +18,9 @@ import simpy
 
 from broker.bus import Arrival
 from broker.frame import Frame, FrameError, decode_frame, encode_frame, wire_bits
-from nodes import PositioningModel
+from nodes import Fix, Miss, PositioningModel, Track
 from sim.agenda import Agenda, Moment
-from sim.api import RunResult, headline, model_of, output_folder, remove_with
+from sim.api import RunResult, both, headline, model_of, output_folder, remove_with
 from sim.centre import XYZ, Centre
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
@@ -29,9 +31,14 @@ from sim.metrics import summarise
 from sim.record import Recorder, versions
 from sim.run_folder import TABLE_NAMES, BusMessage, RunFolder, RunFolderError
 from sim.scenario import Scenario, load_scenario
+from sim.streams_out import Hub, link_states
 from sim.wire import Parts
 
-KINDS = ("truth", "emb", "lost")
+if TYPE_CHECKING:
+    from sim.live.conductor import Conductor
+    from sim.live.recording import RecordedLinks
+
+KINDS = ("truth", "emb", "lost", "fault")
 """Topics that a replay feeds on; what the central unit made of them it makes again."""
 
 
@@ -54,6 +61,8 @@ def replay(
     model: PositioningModel | None = None,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
+    watch: Conductor | None = None,
+    hub: Hub | None = None,
 ) -> ReplayResult:
     """Feed the central unit what it received in a run.
 
@@ -64,6 +73,8 @@ def replay(
         model: fuses instead of the scenario's model.
         listener: called with each event, in order.
         progress: called with the simulated time in ns, now and then.
+        watch: sets the pace, and shows what happens.
+        hub: told of tracks, links and failures as they come.
 
     Raises:
         UserError: the recording is damaged, the weights are others, or an override concerns something else
@@ -89,7 +100,10 @@ def replay(
             headline=headline(scenario) | {"replay_of": summary.get("digest", "")},
         ) as recorder,
     ):
-        replayed = Replay(source, scenario, model, recorder, listener)
+        replayed = Replay(source, scenario, model, recorder, listener, hub)
+        if watch is not None:
+            replayed.show(watch)
+            progress = both(progress, watch.passes)
         complete = False
         try:
             replayed.run(progress)
@@ -100,11 +114,34 @@ def replay(
             figures = replayed.figures(folder, summary)
             wall_time_s = time.perf_counter() - started
             new = recorder.finish({"complete": complete, **figures, "wall_time_s": wall_time_s})
+            if watch is not None:
+                watch.end(new)
     same = same_fixes if summary.get("mode") == "realtime" else same_rows
     result = ReplayResult(folder, new, same(source.batches("fixes"), folder.batches("fixes")))
     if out is None:
         remove_with(result)
     return result
+
+
+BEAT_EVERY_S = 1.0
+MOMENTS = {"emb": Moment.ARRIVE, "fault": Moment.FAULT}
+
+
+class ToldCentre(Centre):
+    """A central unit with its books, of whose results someone is told."""
+
+    tell: Callable[[Fix | Miss], None] | None = None
+
+    def _keep(self, fix: Fix) -> None:
+        super()._keep(fix)
+        if self.tell is not None:
+            self.tell(fix)
+
+    def _miss(self, ue: str, t_sample_ns: int, t_ns: int, track: Track | None) -> None:
+        snapshot = self.book.snapshot(ue, t_sample_ns)
+        super()._miss(ue, t_sample_ns, t_ns, track)
+        if self.tell is not None and snapshot is not None:
+            self.tell(Miss(ue, snapshot.seq, t_sample_ns, t_ns, "min_bs", (), track))
 
 
 OUT_OF_ORDER_NS = 20 * NANOSECONDS_PER_SECOND
@@ -120,6 +157,7 @@ class Replay:
         model: fuses.
         recorder: open; takes all that happens.
         listener: called with each event, in order.
+        hub: told of tracks, links and failures as they come.
     """
 
     def __init__(
@@ -129,14 +167,18 @@ class Replay:
         model: PositioningModel,
         recorder: Recorder,
         listener: Callable[[Event], None] | None = None,
+        hub: Hub | None = None,
     ) -> None:
         self._source = source
+        self._hub = hub
+        self._links: RecordedLinks | None = None
+        self._next_beat_s = 0.0
         self._scenario = scenario
         self._recorder = recorder
         self._agenda = Agenda()
         self.events = Fingerprint(listener)
         self.ledger = FrameLedger(recorder.tables["frames"].append)
-        self.centre = Centre(
+        self.centre = ToldCentre(
             scenario,
             model,
             None,
@@ -145,8 +187,19 @@ class Replay:
             events=self.events,
             recorder=recorder,
         )
+        if hub is not None:
+            self.centre.tell = lambda result: hub.track(result, result.t_fix_ns, scenario)
         self._overhead_bytes = round(scenario.fronthaul.overhead)
         self._end_ns = scenario.duration_ns
+
+    def show(self, watch: Conductor) -> None:
+        """Have someone watch, and set the pace."""
+        from sim.live.recording import RecordedLinks
+
+        recorded = load_scenario(self._source.scenario_path)
+        self._links = RecordedLinks(self._source, recorded, watch.publish)
+        self._recorder.bus.listener = watch.takes
+        watch.begin_again(self._links)
 
     def run(self, progress: Callable[[int], None] | None = None) -> None:
         """Let the recording happen again."""
@@ -155,6 +208,9 @@ class Replay:
             self.events.advance(t_ns)
             if progress is not None:
                 progress(t_ns)
+            if self._hub is not None and time.monotonic() >= self._next_beat_s:
+                self._next_beat_s = time.monotonic() + BEAT_EVERY_S
+                self._beat(self._hub, t_ns)
 
         sim_time_s = self._source.summary().get("sim_time_s")
         if sim_time_s is not None:
@@ -162,8 +218,26 @@ class Replay:
         self._agenda.process(self._feed())
         self._agenda.run(self._end_ns, each=passes)
 
+    def _beat(self, hub: Hub, t_ns: int) -> None:
+        """Tell how links and figures stand."""
+        t_s, counts = t_ns / NANOSECONDS_PER_SECOND, self.ledger.counts
+        if self._links is not None:
+            law = self._links.fronthaul
+            hub.links(link_states(law.link_counts(), law.utilisation(), t_s))
+        figures = {
+            "run_time_seconds": t_s,
+            "fixes": self.centre.book.fixes,
+            "fixes_missed": self.centre.book.missed,
+            "frames_sent": counts.sent,
+            "frames_delivered": counts.delivered,
+            "frames_in_flight": counts.in_flight,
+        }
+        hub.state(figures, {})
+
     def finish(self) -> None:
         """Close the books."""
+        if self._hub is not None:
+            self._beat(self._hub, self._end_ns)
         self.ledger.finish()
         self.events.finish()
 
@@ -187,7 +261,7 @@ class Replay:
         for (kind, t_ns), together in groupby(
             self._messages(), key=lambda one: (one[0], one[1].t_arrival_ns)
         ):
-            yield self._agenda.at(t_ns, Moment.ARRIVE if kind == "emb" else Moment.SAMPLE)
+            yield self._agenda.at(t_ns, MOMENTS.get(kind, Moment.SAMPLE))
             messages = [message for _, message in together]
             try:
                 self._take(kind, messages)
@@ -208,6 +282,8 @@ class Replay:
                 self._sample(message)
             elif kind == "lost":
                 self._lose(message)
+            elif kind == "fault":
+                self._fail(message)
 
     def _sample(self, message: BusMessage) -> None:
         ue = message.topic.split("/")[1]
@@ -217,6 +293,14 @@ class Replay:
             self.ledger.owe(bs, ue, message.sequence, message.t_sample_ns)
         self.events.add(Event(message.t_sample_ns, "sample", f"{ue}#{message.sequence}"))
         self.centre.expect(Snapshot(ue, message.sequence, message.t_sample_ns, position_m))
+
+    def _fail(self, message: BusMessage) -> None:
+        """What failed is told again, and has no effect: what came of it is in the recording too."""
+        entry = json.loads(message.body)
+        times = {"t_sample_ns": message.t_sample_ns, "t_ns": message.t_arrival_ns, "seq": message.sequence}
+        self._recorder.bus.json(message.topic, "fault", entry, **times)
+        if self._hub is not None:
+            self._hub.fault(entry)
 
     def _arrival(self, message: BusMessage) -> Arrival:
         header, payload = msgpack.unpackb(message.body)

@@ -15,6 +15,7 @@ from typing import Any
 
 import zmq
 
+from broker.counts import Counts
 from broker.keys import leaves_machine
 from broker.mqtt import MqttBridge
 from nodes import Fix, Miss
@@ -175,6 +176,24 @@ class Hub:
         with self._lock:
             for reader in self._readers:
                 reader.close()
+
+
+def link_states(
+    counts: Mapping[str, Counts], utilisation: Mapping[str, float], t_s: float
+) -> list[dict[str, Any]]:
+    """What `Hub.links` takes, of each segment."""
+    return [
+        {
+            "t_s": t_s,
+            "link": name,
+            "sent": count.sent,
+            "delivered": count.delivered,
+            "in_flight": count.in_flight,
+            "dropped": dict(count.dropped),
+            "utilisation": utilisation.get(name, 0.0),
+        }
+        for name, count in counts.items()
+    ]
 
 
 class ZmqStream:

@@ -51,6 +51,20 @@ def page_of_realtime_run(
 
 
 @contextmanager
+def page_of_replay(scenario: Scenario, port: int, *, wanted: bool, speed: float) -> Iterator[Conductor]:
+    """Sets the pace of a replay, and serves its page if it is wanted."""
+    from sim.live import Conductor, Hub, Programme
+
+    hub = Hub()
+    conductor = Conductor(scenario, hub, speed=speed)
+    if not wanted:
+        yield conductor
+        return
+    with served(Programme(scenario, hub, conductor.submit, controlled=False), port):
+        yield conductor
+
+
+@contextmanager
 def served(programme: Programme, port: int) -> Iterator[None]:
     """A page; after the run it stays until Ctrl-C, where somebody is at a terminal to press it."""
     from sim.cli.view import wait_for_interrupt

@@ -13,3 +13,15 @@ Overrides = Annotated[
     typer.Argument(metavar="[KEY.PATH=VALUE]...", help='Changes to the scenario, e.g. cu.deadline="20 ms".'),
 ]
 RunFolderPath = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Zmq = Annotated[
+    str | None,
+    typer.Option(metavar="ENDPOINT", help="Publish tracks and links here, e.g. tcp://127.0.0.1:*."),
+]
+Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Publish tracks to this MQTT broker.")]
+Metrics = Annotated[
+    int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1.")
+]
+Live = Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")]
+LivePort = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
+]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim.cli.options import Overrides, ScenarioFile
+from sim.cli.options import Live, LivePort, Metrics, Mqtt, Overrides, ScenarioFile, Zmq
 
 if TYPE_CHECKING:
     from sim.api import RunResult
@@ -51,25 +51,18 @@ def run(
     port: Annotated[
         int | None, typer.Option(help="Port of the control socket, which parts from elsewhere connect to.")
     ] = None,
-    zmq: Annotated[
-        str | None,
-        typer.Option(metavar="ENDPOINT", help="Publish tracks and links here, e.g. tcp://127.0.0.1:*."),
-    ] = None,
-    mqtt: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Publish tracks to this MQTT broker.")
-    ] = None,
-    metrics: Annotated[
-        int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1.")
-    ] = None,
-    live: Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")] = False,
-    live_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
-    ] = 0,
+    zmq: Zmq = None,
+    mqtt: Mqtt = None,
+    metrics: Metrics = None,
+    live: Live = False,
+    live_port: LivePort = 0,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
     from sim.scenario import load_scenario
 
     loaded = load_scenario(scenario, overrides or ())
+    streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
+    _only_in_real_time(realtime, streams)
 
     from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
@@ -86,7 +79,6 @@ def run(
             with progress_of_run(loaded.name, loaded.duration_ns) as progress:
                 if realtime:
                     options = _realtime_options(loaded, speed, max_lag, on_lag, wait_for or [])
-                    streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
                     options |= {"keys_folder": keys, "host": host, "port": port}
                     result = _run_realtime(loaded, folder, progress, streams, watch, **options)
                 else:
@@ -105,6 +97,15 @@ def run(
         if realtime:
             typer.echo(_lag_text(result))
         typer.echo(f"report: {write_report(result.path)}")
+
+
+def _only_in_real_time(realtime: bool, streams: dict[str, object]) -> None:
+    """Raises UserError for a stream of a run that has no time to be followed."""
+    from sim.errors import UserError
+
+    for name, value in streams.items():
+        if value is not None and not realtime:
+            raise UserError(f"--{name}: only with --realtime, or afterwards with sim replay RUN --{name}")
 
 
 def _realtime_options(

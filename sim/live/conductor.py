@@ -15,6 +15,7 @@ from sim.clock import NANOSECONDS_PER_SECOND
 from sim.live.control import Command
 from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks
 from sim.live.hub import Hub
+from sim.live.recording import RecordedLinks
 from sim.scenario import Scenario
 from sim.world import World
 
@@ -45,8 +46,8 @@ class Conductor:
     ) -> None:
         self._scenario = scenario
         self._hub = hub
-        self._feed = Feed(scenario, self._publish)
-        self._links: LinkFeed | CountFeed | None = None
+        self._feed = Feed(scenario, self.publish)
+        self._links: LinkFeed | CountFeed | RecordedLinks | None = None
         self._world: World | None = None
         self._clock = clock
         self._changed = Condition()
@@ -74,9 +75,16 @@ class Conductor:
         self._world = world
         law: object = world.fronthaul
         if isinstance(law, Fronthaul):
-            self._links = LinkFeed(law, self._publish)
+            self._start(LinkFeed(law, self.publish))
         else:
-            self._links = CountFeed(cast(RemoteLinks, law), self._scenario, self._publish, LINK_EVERY_NS)
+            self._start(CountFeed(cast(RemoteLinks, law), self._scenario, self.publish, LINK_EVERY_NS))
+
+    def begin_again(self, links: RecordedLinks) -> None:
+        """A recorded run starts again: its pace can be set, but not what happens."""
+        self._start(links)
+
+    def _start(self, links: LinkFeed | CountFeed | RecordedLinks) -> None:
+        self._links = links
         self._anchor(0)
         self._tell()
 
@@ -135,8 +143,8 @@ class Conductor:
     def _obey(self, command: Command, t_ns: int) -> None:
         fault = command.fault(self._scenario, t_ns)
         if fault is not None:
-            assert self._world is not None
-            self._world.intervene(fault)
+            if self._world is not None:
+                self._world.intervene(fault)
             return
         if command.action == "speed":
             assert command.to is not None
@@ -158,7 +166,8 @@ class Conductor:
         self._told_s = now_s
         state = "paused" if self._paused and self._state == "running" else self._state
         speed = None if math.isinf(self._speed) else self._speed
-        self._publish("run", {"t": self._now_ns / NANOSECONDS_PER_SECOND, "state": state, "speed": speed})
+        self.publish("run", {"t": self._now_ns / NANOSECONDS_PER_SECOND, "state": state, "speed": speed})
 
-    def _publish(self, key: str, value: Mapping[str, Any]) -> None:
+    def publish(self, key: str, value: Mapping[str, Any]) -> None:
+        """Tell viewers of a value."""
         self._hub.publish(key, value, latest_only=key in ("run", "faults", "totals"))

@@ -12,7 +12,7 @@ from broker.law import BernoulliLoss
 from broker.packet import Packet
 from sim.clock import ns_from_s
 from sim.faults import Aspect, FaultEvent, Setting, normal, schedule
-from sim.live.feed import Feed, LinkFeed
+from sim.live.feed import Feed, LinkFeed, Sink
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 
@@ -51,7 +51,7 @@ def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
     summary = folder.summary()
     last_ns = _feed(folder, Feed(scenario, sink))
     end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns
-    _drive_links(folder, scenario, sink, end_ns, _link_faults(scenario, summary))
+    RecordedLinks(folder, scenario, sink).look(end_ns)
     thinned = {key: _thinned(values) for key, values in series.items()}
     return {"series": thinned, "end_s": end_ns / 1e9, "summary": summary}
 
@@ -75,34 +75,49 @@ def _feed(folder: RunFolder, feed: Feed) -> int:
     return last_ns
 
 
-def _drive_links(
-    folder: RunFolder, scenario: Scenario, sink: Any, end_ns: int, faults: list[FaultEvent]
-) -> None:
-    """The fronthaul law is a law: given the same frames and faults, its links do again what they did."""
-    fronthaul = Fronthaul(*scenario.fronthaul.laws(), scenario.seed)
-    links = LinkFeed(fronthaul, sink)
-    events: Iterator[tuple[int, int, Any]] = heapq.merge(
-        ((fault.t_ns, 0, fault) for fault in faults),
-        ((packet_ns, 1, packet) for packet_ns, packet in _offers(folder)),
-        key=lambda event: event[:2],
-    )
-    for t_ns, together in groupby(events, key=lambda event: event[0]):
-        _pass(fronthaul, links, t_ns)
-        for _, _, what in together:
-            if isinstance(what, Packet):
-                fronthaul.offer(what, t_ns)
-            else:
-                fronthaul.change(what.target, t_ns, **what.change)
-        links.glance(t_ns)
-    _pass(fronthaul, links, end_ns)
+class RecordedLinks:
+    """The links of a finished run: the law is a law, given the same frames and faults it does the same again.
 
+    Args:
+        folder: the run.
+        scenario: its resolved scenario.
+        sink: takes `link/<segment>`.
+    """
 
-def _pass(fronthaul: Fronthaul, links: LinkFeed, until_ns: int) -> None:
-    """Look at the links whenever it is time, up to but not at a time."""
-    while (next_ns := min(links.due_ns, links.glance_ns)) < until_ns:
-        fronthaul.advance(next_ns)
-        links.glance(next_ns)
-        links.look(next_ns)
+    def __init__(self, folder: RunFolder, scenario: Scenario, sink: Sink) -> None:
+        self.fronthaul = Fronthaul(*scenario.fronthaul.laws(), scenario.seed)
+        self._links = LinkFeed(self.fronthaul, sink)
+        events: Iterator[tuple[int, int, Any]] = heapq.merge(
+            ((fault.t_ns, 0, fault) for fault in _link_faults(scenario, folder.summary())),
+            ((packet_ns, 1, packet) for packet_ns, packet in _offers(folder)),
+            key=lambda event: event[:2],
+        )
+        self._groups = ((t_ns, list(together)) for t_ns, together in groupby(events, lambda event: event[0]))
+        self._coming = next(self._groups, None)
+
+    def look(self, until_ns: int) -> None:
+        """Let all that happened before a time happen, and publish the state of the links meanwhile."""
+        while self._coming is not None and self._coming[0] < until_ns:
+            t_ns, together = self._coming
+            self._pass(t_ns)
+            for _, _, what in together:
+                if isinstance(what, Packet):
+                    self.fronthaul.offer(what, t_ns)
+                else:
+                    self.fronthaul.change(what.target, t_ns, **what.change)
+            self._links.glance(t_ns)
+            self._coming = next(self._groups, None)
+        self._pass(until_ns)
+
+    def glance(self, t_ns: int) -> None:
+        """Queues are glanced at on the way."""
+
+    def _pass(self, until_ns: int) -> None:
+        """Look at the links whenever it is time, up to but not at a time."""
+        while (next_ns := min(self._links.due_ns, self._links.glance_ns)) < until_ns:
+            self.fronthaul.advance(next_ns)
+            self._links.glance(next_ns)
+            self._links.look(next_ns)
 
 
 def _offers(folder: RunFolder) -> list[tuple[int, Packet]]:

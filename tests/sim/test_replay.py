@@ -1,5 +1,7 @@
 """A recording is fused and tracked again: the same with the same policy, otherwise with another one."""
 
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,12 @@ import pytest
 from models.testing import GeometryModel
 from sim.errors import UserError
 from sim.fingerprint import Event
+from sim.live import Conductor
+from sim.live.hub import Hub as Viewers
 from sim.replay import replay
-from sim.run_folder import RunFolderError
+from sim.run_folder import RunFolder, RunFolderError
+from sim.scenario import load_scenario
+from sim.streams_out import Hub
 from tests.sim.kit import QUIET, run_quietly, walking_from
 
 LOSSY: dict[str, Any] = {
@@ -129,3 +135,32 @@ def test_a_damaged_recording_is_refused_before_anything_is_written(
     with pytest.raises(RunFolderError, match="missing" if damage == "missing" else "damaged"):
         replay(tmp_path / "run", out=tmp_path / "again", model=MODEL)
     assert not (tmp_path / "again").exists()
+
+
+def test_a_watched_replay_tells_what_a_watched_run_would_have_told(recording: Path, tmp_path: Path) -> None:
+    scenario = load_scenario(recording / "scenario.resolved.yaml")
+    viewers, hub = Viewers(), Hub("run1")
+    reader = hub.reader("one")
+    watch = Conductor(scenario, viewers, speed=math.inf)
+    result = replay(recording, out=tmp_path / "again", model=MODEL, watch=watch, hub=hub)
+    assert result.same_fixes, "being watched changes nothing"
+    told = {update.topic: update.content for update in reader.take(0.0)}
+    assert told["track/ue1/"]["seq"] == 19
+    assert told["link/core/"]["sent"] == result.summary["links"]["core"]["sent"]
+    assert told["link/core/"]["dropped"] == result.summary["links"]["core"]["dropped"]
+    assert told["run/state/"]["figures"]["fixes"] == result.summary["fixes"]
+    assert told["fault/bs3/"]["kind"] == "bs_up"
+    with viewers.view() as view:
+        seen = view.history
+    assert {"truth/ue1", "track/ue2", "link/bs1", "link/core", "totals", "run"} <= set(seen)
+    assert seen["run"][-1]["state"] == "ended"
+    assert seen["totals"][-1]["fixes"] == result.summary["fixes"]
+    again = [one.body for one in RunFolder.open(tmp_path / "again").messages() if "fault/" in one.topic]
+    assert len(again) == 2, "what failed is in the recording of the replay too"
+
+
+def test_a_replay_goes_at_the_pace_that_is_wanted(recording: Path) -> None:
+    scenario = load_scenario(recording / "scenario.resolved.yaml")
+    began = time.monotonic()
+    replay(recording, model=MODEL, watch=Conductor(scenario, Viewers(), speed=4.0))
+    assert time.monotonic() - began > 2.0 / 4.0 - 0.1

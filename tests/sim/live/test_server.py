@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from broker.rate import RateLimit
 from sim.errors import UserError
 from sim.live import Hub, LiveServer, Programme
 from sim.live.control import Command
-from broker.rate import RateLimit
 from sim.live.server import FILES, PAGE
 from tests.sim.kit import scenario_of
 
