@@ -1,0 +1,289 @@
+"""Any measured or simulated set of CSI with positions: what an HDF5 file must hold, and its groups."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+AXES = "[sample, bs, slot, antenna, subcarrier]"
+SAME_PLACE_M = 0.01
+"""Positions that agree to a centimetre are one place."""
+CELLS = 100
+"""About as many cells as the area is cut into where (almost) every sample has a place of its own."""
+MIN_GROUPS = 6
+HELD_OUT_SHARE = 0.15
+"""Of the groups, for validation, and as many again for testing."""
+PARTS = ("training", "validation", "test")
+
+
+class DatasetError(ValueError):
+    """A data set that cannot be used: one clear line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Snapshots of CSI and where they were taken.
+
+    Attributes:
+        csi: ``[sample, bs, slot, antenna, subcarrier]``: complex64, or float32 where only magnitudes
+            are known. Zero where a base station did not hear the UE.
+        heard: ``[sample, bs]``, bool.
+        position_m: ``[sample, 3]``.
+        trajectory: Name of each sample's trajectory ``[sample]``, or None.
+        bs_position_m: ``[bs, 3]``, or None.
+        carrier_hz, subcarrier_spacing_hz: Of the CSI.
+        noise_variance: Noise power in the units of ``|csi|^2``; None: unknown.
+        digest: Of samples, positions and trajectories, hexadecimal.
+        unheard: Samples left out since no base station heard them.
+        name: Of the file.
+    """
+
+    csi: NDArray[Any]
+    heard: NDArray[np.bool_]
+    position_m: NDArray[np.float64]
+    trajectory: NDArray[np.str_] | None
+    bs_position_m: NDArray[np.float64] | None
+    carrier_hz: float
+    subcarrier_spacing_hz: float
+    noise_variance: float | None
+    digest: str
+    unheard: int
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.csi)
+
+    @property
+    def has_phase(self) -> bool:
+        """Whether the CSI is complex."""
+        return bool(np.iscomplexobj(self.csi))
+
+    @property
+    def num_bs(self) -> int:
+        """Base stations."""
+        return int(self.csi.shape[1])
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which samples belong together: they are never divided between training and test.
+
+    Attributes:
+        by: ``trajectory_id``; ``position`` if many samples share each place; ``cell`` if almost each has its
+            own.
+        cell_m: Side of the square cells.
+    """
+
+    by: str
+    cell_m: float = 0.0
+
+    def labels(self, dataset: Dataset) -> NDArray[np.str_]:
+        """Name of each sample's group, ``[sample]``.
+
+        Raises:
+            DatasetError: Groups are trajectories, and the data set names none.
+        """
+        if self.by == "trajectory_id":
+            if dataset.trajectory is None:
+                raise DatasetError(f"{dataset.name}: trajectory_id is missing, by which the split was made")
+            return dataset.trajectory
+        if self.by == "position":
+            return _named(np.round(dataset.position_m / SAME_PLACE_M).astype(np.int64))
+        return _named(np.floor(dataset.position_m[:, :2] / self.cell_m).astype(np.int64))
+
+    def __str__(self) -> str:
+        return {
+            "trajectory_id": "by trajectory_id",
+            "position": "by position",
+            "cell": f"by squares of {self.cell_m:.3g} m",
+        }[self.by]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which groups are for what.
+
+    Attributes:
+        grouping: How samples were grouped.
+        seed: Of the drawing of groups.
+        training, validation, test: Names of groups.
+    """
+
+    grouping: Grouping
+    seed: int
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def rows(self, dataset: Dataset, part: str) -> NDArray[np.int64]:
+        """Samples of a part, ``training``, ``validation`` or ``test``."""
+        return np.flatnonzero(np.isin(self.grouping.labels(dataset), getattr(self, part)))
+
+
+def split_of(dataset: Dataset, seed: int = 1) -> Split:
+    """Groups for training, validation and test, drawn evenly; the same for the same file and seed.
+
+    Raises:
+        DatasetError: There are too few groups.
+    """
+    grouping = _grouping(dataset)
+    names = np.unique(grouping.labels(dataset))
+    if not (np.ptp(dataset.position_m, axis=0) > SAME_PLACE_M).any():
+        raise DatasetError(f"{dataset.name}: all samples are of one place; there is nothing to learn")
+    if len(names) < MIN_GROUPS:
+        what = "trajectories" if grouping.by == "trajectory_id" else "places"
+        raise DatasetError(
+            f"{dataset.name}: samples of {len(names)} {what}; at least {MIN_GROUPS} are needed, since whole "
+            "groups are held out, never single samples"
+        )
+    drawn = names[np.random.default_rng(seed).permutation(len(names))]
+    held = max(1, round(HELD_OUT_SHARE * len(names)))
+    test, validation, training = drawn[:held], drawn[held : 2 * held], drawn[2 * held :]
+    return Split(grouping, seed, *(tuple(map(str, sorted(part))) for part in (training, validation, test)))
+
+
+def _grouping(dataset: Dataset) -> Grouping:
+    if dataset.trajectory is not None:
+        return Grouping("trajectory_id")
+    by_position = Grouping("position")
+    if 2 * len(np.unique(by_position.labels(dataset))) <= len(dataset):
+        return by_position
+    extent = np.ptp(dataset.position_m[:, :2], axis=0)
+    side = max(float(np.sqrt(extent[0] * extent[1] / CELLS)), float(extent.max()) * 3 / CELLS)
+    return Grouping("cell", side) if side > 0 else by_position
+
+
+def _named(numbers: NDArray[np.int64]) -> NDArray[np.str_]:
+    places, inverse = np.unique(numbers, axis=0, return_inverse=True)
+    names: NDArray[np.str_] = np.array([" ".join(map(str, place)) for place in places])[inverse.ravel()]
+    return names
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read a data set.
+
+    Links that hold a number that is not finite, or zeros alone, count as not heard. Samples that nobody heard
+    are left out, and counted.
+
+    Raises:
+        DatasetError: The file is missing, is not HDF5, or a field is missing or of a wrong kind or shape.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(path, file)
+    except DatasetError:
+        raise
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file") from error
+    except (OSError, RuntimeError) as error:
+        reason = "not an HDF5 file, or damaged" if path.is_file() else "not a file"
+        raise DatasetError(f"{path}: {reason}") from error
+
+
+def _read(path: Path, file: Any) -> Dataset:
+    csi = _csi(path, file)
+    count, num_bs = csi.shape[:2]
+    position = _numbers(path, file, "position_m", (count, 3))
+    assert position is not None
+    trajectory = _trajectory(path, file, count)
+    _numbers(path, file, "time_s", (count,), optional=True)
+    sites = _numbers(path, file, "bs_position_m", (num_bs, 3), optional=True)
+    carrier = _attribute(path, file, "carrier_hz")
+    spacing = _attribute(path, file, "subcarrier_spacing_hz")
+    noise = _attribute(path, file, "noise_variance") if "noise_variance" in file.attrs else None
+    links = csi.reshape(count, num_bs, -1)
+    heard = np.isfinite(links).all(axis=2) & (links != 0).any(axis=2)
+    csi[~heard] = 0
+    used = heard.any(axis=1)
+    if not used.any():
+        raise DatasetError(f"{path}: no base station heard anything: all CSI is zero or not finite")
+    if not used.all():
+        csi, heard, position = csi[used], heard[used], position[used]
+        trajectory = None if trajectory is None else trajectory[used]
+    digest = hashlib.blake2b(digest_size=16)
+    for values in (csi, position, *([] if trajectory is None else [trajectory])):
+        digest.update(f"{values.shape} {values.dtype}".encode())
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return Dataset(
+        csi, heard, position, trajectory, sites, carrier, spacing, noise,
+        digest.hexdigest(), int((~used).sum()), str(path),
+    )  # fmt: skip
+
+
+def _csi(path: Path, file: Any) -> NDArray[Any]:
+    given = [name for name in ("csi", "csi_magnitude") if name in file]
+    if len(given) != 1:
+        found = "both are there" if given else f"found: {', '.join(sorted(file)) or 'nothing'}"
+        raise DatasetError(f"{path}: exactly one of csi (complex) and csi_magnitude is needed; {found}")
+    name = given[0]
+    stored = _stored(path, file, name)
+    if stored.ndim != 5 or 0 in stored.shape:
+        raise DatasetError(f"{path}: {name} must be {AXES}, none of them empty, not {list(stored.shape)}")
+    kinds, wanted = ("c", "complex64") if name == "csi" else ("fiu", "float32")
+    if stored.dtype.kind not in kinds:
+        other = "; magnitudes alone go into csi_magnitude" if name == "csi" else ""
+        raise DatasetError(f"{path}: {name} must be {wanted}, not {stored.dtype}{other}")
+    values: NDArray[Any] = stored[()].astype(wanted, copy=False)
+    if name == "csi_magnitude" and (values < 0).any():
+        raise DatasetError(f"{path}: csi_magnitude must not be negative (are these decibels?)")
+    return values
+
+
+def _stored(path: Path, file: Any, name: str) -> Any:
+    if name not in file:
+        raise DatasetError(f"{path}: {name} is missing; found: {', '.join(sorted(file))}")
+    if not isinstance(file[name], h5py.Dataset):
+        raise DatasetError(f"{path}: {name} must be an array, not a group")
+    return file[name]
+
+
+def _numbers(
+    path: Path, file: Any, name: str, shape: tuple[int, ...], *, optional: bool = False
+) -> NDArray[np.float64] | None:
+    if optional and name not in file:
+        return None
+    stored = _stored(path, file, name)
+    if stored.dtype.kind not in "fiu" or stored.shape != shape:
+        raise DatasetError(
+            f"{path}: {name} must be numbers {list(shape)}, as many as csi has, "
+            f"not {stored.dtype} {list(stored.shape)}"
+        )
+    values: NDArray[np.float64] = stored[()].astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    if len(wrong):
+        raise DatasetError(
+            f"{path}: {name} is not finite in {len(wrong)} of {len(values)} rows, first in row {wrong[0]}: "
+            "leave them out"
+        )
+    return values
+
+
+def _trajectory(path: Path, file: Any, count: int) -> NDArray[np.str_] | None:
+    if "trajectory_id" not in file:
+        return None
+    stored = _stored(path, file, "trajectory_id")
+    if stored.shape != (count,) or stored.dtype.kind not in "iuOS":
+        raise DatasetError(
+            f"{path}: trajectory_id must be whole numbers or text [{count}], "
+            f"not {stored.dtype} {list(stored.shape)}"
+        )
+    values = stored.asstr()[()] if stored.dtype.kind in "OS" else stored[()]
+    return np.array([str(value) for value in values])
+
+
+def _attribute(path: Path, file: Any, name: str) -> float:
+    if name not in file.attrs:
+        raise DatasetError(f"{path}: attribute {name} is missing; found: {', '.join(file.attrs) or 'none'}")
+    try:
+        value = float(file.attrs[name])
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (np.isfinite(value) and value > 0):
+        raise DatasetError(f"{path}: attribute {name} must be a positive number, not {file.attrs[name]!r}")
+    return value

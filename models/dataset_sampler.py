@@ -1,0 +1,163 @@
+"""Training samples out of a data set: as they were measured, and varied as unseen places would vary them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.dataset import SAME_PLACE_M, Dataset
+from models.dataset_features import link_features, shape_of
+
+NEIGHBOURS = 4
+"""Samples are mixed with others about as far away as the fourth place next to theirs."""
+MEASURED_ON = 512
+MIXED_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far training samples are varied; in standard deviations over the training data.
+
+    Attributes:
+        name: Of the variation.
+        rough: Noise on features that small-scale fading decides: nothing there can be learned by heart.
+        smooth: Noise on the others, and on gains.
+        mixing: Whether samples are mixed with others from near by, positions and gains alike.
+    """
+
+    name: str
+    rough: float
+    smooth: float
+    mixing: bool = True
+
+
+NONE = Variation("none", 0.0, 0.0, mixing=False)
+
+
+class DatasetSampler:
+    """Draws samples of some rows of a data set.
+
+    Args:
+        dataset: The set.
+        rows: Which of its samples.
+        seed: Of the draws.
+        bs_dropout: Share of the links that a drawn sample misses.
+        device: Where samples are made.
+    """
+
+    def __init__(
+        self, dataset: Dataset, rows: Any, seed: int, bs_dropout: float = 0.0, device: str = "cpu"
+    ) -> None:
+        self.device, self.bs_dropout = device, bs_dropout
+        chosen = dataset.csi[rows]
+        self.link_shape = shape_of(chosen)
+        flat = chosen.reshape(-1, *chosen.shape[2:])
+        features, gain = link_features(flat, dataset.noise_variance)
+        links = chosen.shape[:2]
+        self.features = torch.tensor(features.reshape(*links, -1), device=device)
+        self.gain = torch.tensor(gain.reshape(links), device=device)
+        self.heard = torch.tensor(dataset.heard[rows], device=device)
+        self.position = torch.tensor(dataset.position_m[rows], dtype=torch.float32, device=device)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.variation = NONE
+        self.rough, self.smooth = torch.zeros(()), torch.zeros(())
+        self.gain_spread = torch.zeros(())
+        self.reach_m = 0.0
+        self.seconds_making = 0.0
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def vary(self, variation: Variation, spread: Tensor, gain_spread: Tensor) -> None:
+        """From now on vary what is drawn.
+
+        Args:
+            variation: By how much.
+            spread: Standard deviation of each feature, ``[L, F]``.
+            gain_spread: Of each base station's gain, ``[L]``, dB.
+        """
+        amount = torch.full((self.features.shape[-1],), variation.rough, device=self.device)
+        amount[: self.link_shape.smooth] = variation.smooth
+        self.rough, self.gain_spread = spread * amount, gain_spread * variation.smooth
+        self.variation = variation
+        self.reach_m = self._reach_m() if variation.mixing else 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Where the draws are, for :meth:`restore`."""
+        return {"generator": self.generator.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on drawing where :meth:`state` was taken."""
+        self.generator.set_state(state["generator"].cpu())
+
+    def reseed(self, seed: int) -> None:
+        """Draw from now on as a new sampler of this seed does."""
+        self.generator.manual_seed(seed)
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Samples as they were measured.
+
+        Returns:
+            Features ``[B, L, F]``, gains ``[B, L]``, dB, which links were heard ``[B, L]``, positions
+            ``[B, 3]``, m.
+        """
+        return self.features[rows], self.gain[rows], self.heard[rows], self.position[rows]
+
+    def draw(self, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A random batch, varied; see :meth:`at`."""
+        started = time.perf_counter()
+        rows = torch.randint(len(self), (size,), generator=self.generator, device=self.device)
+        features, gain, heard, position = self.at(rows)
+        if self.variation.mixing:
+            features, gain, heard, position = self._mixed(features, gain, heard, position)
+        if self.variation is not NONE:
+            features = features + self.rough * self._normal(*features.shape)
+            gain = gain + self.gain_spread * self._normal(*gain.shape)
+        if self.bs_dropout:
+            kept = heard & (self._uniform(*heard.shape) >= self.bs_dropout)
+            heard = torch.where(kept.any(dim=1, keepdim=True), kept, heard)
+        self.seconds_making += time.perf_counter() - started
+        return features, gain, heard, position
+
+    def _mixed(
+        self, features: Tensor, gain: Tensor, heard: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Each sample moved towards another of the batch; rough features are those of one or the other."""
+        size, num_bs = gain.shape
+        distance = torch.cdist(position, position)
+        weight = torch.exp(-0.5 * (distance / self.reach_m) ** 2) * (distance > SAME_PLACE_M) + 1e-12
+        other = torch.multinomial(weight, 1, generator=self.generator)[:, 0]
+        share = self._uniform(size, 1) * (self._uniform(size, 1) < MIXED_SHARE)
+        share = share * (weight.gather(1, other[:, None]) > 1e-6)
+        theirs = self._uniform(size, num_bs) < share
+        both = heard & heard[other]
+        weighed = torch.where(both, share, theirs.float())  # of a link that one heard alone, all or nothing
+        gain = gain + weighed * (gain[other] - gain)
+        smooth = self.link_shape.smooth
+        blended = features[..., :smooth] + weighed[..., None] * (
+            features[other][..., :smooth] - features[..., :smooth]
+        )
+        rough = torch.where(theirs[..., None], features[other][..., smooth:], features[..., smooth:])
+        heard = torch.where(theirs, heard[other], heard)
+        position = position + share * (position[other] - position)
+        return torch.cat([blended, rough], -1), gain, heard, position
+
+    def _reach_m(self) -> float:
+        places = np.unique(np.round(self.position.cpu().numpy() / SAME_PLACE_M), axis=0) * SAME_PLACE_M
+        if len(places) < 2:
+            return 1.0
+        step = max(1, len(places) // MEASURED_ON)
+        distance = np.linalg.norm(places[::step, None] - places[None], axis=2)
+        nearest = np.sort(distance, axis=1)[:, min(NEIGHBOURS, len(places) - 1)]
+        return float(np.median(nearest))
+
+    def _uniform(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, generator=self.generator, device=self.device)
+
+    def _normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator, device=self.device)

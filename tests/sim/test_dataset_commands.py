@@ -1,0 +1,118 @@
+"""`python -m sim train --dataset` and `evaluate --dataset`: as a user meets them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sim.cli.app import app
+from tests.models.dataset_kit import arrays, write
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def command(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def said(result: Result, code: int = 0) -> str:
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set and the model that was trained on it, in one folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    write(folder / "set.h5", arrays(places=40))
+    line = ("train", "--dataset", str(folder / "set.h5"), "--out", str(folder / "model"), "--epochs", "8")
+    output = said(command(*line))
+    assert "split by position, seed 1: training 28 groups (112 samples), validation 6 groups" in output
+    assert "noise_variance is not given" in output
+    assert "of the time making samples" in output
+    assert "exported to" in output
+    return folder
+
+
+def test_only_held_out_groups_are_judged(trained: Path) -> None:
+    line = ("evaluate", "--dataset", str(trained / "set.h5"), "--model", str(trained / "model"))
+    output = said(command(*line, "--json", "rows.json"))
+    assert "judged on 24 samples of the 6 groups held out for testing" in output
+    rows = json.loads(Path("rows.json").read_text())
+    assert [row["system"].split()[0] for row in rows] == ["network", "nearest", "centroid"]
+    for row in rows:
+        assert (row["samples"], row["groups"]) == (24, 6)
+        low, high = row["intervals"]["mean_m"]
+        assert low <= row["mean_m"] <= high
+    assert rows[0]["anees"] > 0
+    assert "anees" not in rows[1]
+    assert rows[0]["payload_bits"] == 160
+
+
+def test_another_file_is_judged_as_a_whole_or_not_at_all(trained: Path) -> None:
+    write(Path("other.h5"), arrays(places=20, seed=5))
+    line = ("evaluate", "--dataset", "other.h5", "--model", str(trained / "model"))
+    refused = said(command(*line), 2)
+    assert "other.h5: not the file that" in refused
+    assert len(refused.strip().splitlines()) == 1
+    assert "all 80 samples of another file; 0 of them are of groups named like" in said(
+        command(*line, "--whole")
+    )
+    own = ("evaluate", "--dataset", str(trained / "set.h5"), "--model", str(trained / "model"), "--whole")
+    assert "the model was trained on this file" in said(command(*own), 2)
+
+
+def test_training_goes_on_where_it_stopped(trained: Path) -> None:
+    shutil.copy(trained / "set.h5", "set.h5")
+    assert "out of time" in said(command("train", "--dataset", "set.h5", "--epochs", "8", "--minutes", "0"))
+    assert Path("set-model/model.json").is_file()
+    resumed = said(command("train", "--dataset", "set.h5", "--epochs", "8", "--resume"))
+    assert "trial 3 of 3" in resumed
+    assert "out of time" not in resumed
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("train",), "train needs either a CONFIG or --dataset FILE"),
+        (("train", "a.yaml", "--dataset", "b.h5"), "train needs either a CONFIG or --dataset FILE"),
+        (("train", "--dataset", "none.h5"), "none.h5: no such file"),
+        (("train", "--dataset", "none.h5", "--chunks", "1"), "--chunks is for the munich6 benchmark"),
+        (("train", "a.yaml", "--epochs", "1"), "--epochs and --seed are for --dataset"),
+        (("evaluate", "--dataset", "none.h5"), "--dataset needs exactly one --model FOLDER"),
+        (("evaluate", "--dataset", "none.h5", "--model", "nowhere"), "nowhere: no such folder"),
+        (("evaluate", "--dataset", "none.h5", "--model", "m", "--bits", "4"), "are not for --dataset"),
+        (("evaluate", "--whole"), "--whole is for --dataset"),
+    ],
+)
+def test_mistakes_are_one_line(line: tuple[str, ...], message: str) -> None:
+    output = said(command(*line), 2)
+    assert message in output
+    assert len(output.strip().splitlines()) == 1
+
+
+def test_a_folder_that_holds_something_else(trained: Path) -> None:
+    Path("precious").mkdir()
+    Path("precious/thesis.txt").write_text("years of work")
+    result = command("train", "--dataset", str(trained / "set.h5"), "--out", "precious")
+    assert "would be replaced, but holds more than a model: thesis.txt" in said(result, 2)
+
+
+def test_the_example_writes_a_set_that_can_be_read() -> None:
+    script = ROOT / "docs" / "examples" / "make_dataset.py"
+    done = subprocess.run(
+        [sys.executable, str(script), "wifi.h5"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "wifi.h5: magnitudes [1800, 10, 1, 1, 49] at 90 positions\n"
+    assert done.stdout.strip() in (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
+    output = said(command("train", "--dataset", "wifi.h5", "--epochs", "1", "--minutes", "0"))
+    assert "1800 samples, 10 base stations, 1 slots, 1 antennas, 49 subcarriers, magnitudes" in output
