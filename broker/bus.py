@@ -276,7 +276,7 @@ class Subscriber:
         arrivals = []
         for message in messages:
             try:
-                arrival, before = _read_arrival(message)
+                arrival, before = read_arrival(message)
                 if self._restarts:
                     self._is_newer(message[0], [arrival.t_arrival_ns, before])
             except FrameError as error:
@@ -457,7 +457,8 @@ def _drain(
         return
 
 
-def _read_arrival(message: list[bytes]) -> tuple[Arrival, int]:
+def read_arrival(message: Sequence[bytes]) -> tuple[Arrival, int]:
+    """A frame with its stamp, and how many came before it. Raises FrameError."""
     if len(message) != 4:
         raise FrameError("malformed", f"{len(message)} parts instead of 4")
     topic, header, payload, stamp = message

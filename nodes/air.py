@@ -40,6 +40,11 @@ class Air:
     pilots: npt.NDArray[np.complex64]
     """``[num_slots, num_ant, num_sc]``"""
 
+    @property
+    def topic(self) -> str:
+        """The name a BS filters by."""
+        return f"air/{self.bs}/{self.ue}/"
+
 
 def encode_air(air: Air) -> tuple[bytes, bytes, bytes]:
     """Topic, header and samples."""
@@ -58,7 +63,7 @@ def encode_air(air: Air) -> tuple[bytes, bytes, bytes]:
         )
     )
     samples = np.ascontiguousarray(air.pilots, dtype="<c8").tobytes()
-    return f"air/{air.bs}/{air.ue}/".encode(), header, samples
+    return air.topic.encode(), header, samples
 
 
 def decode_air(parts: Sequence[bytes]) -> Air:

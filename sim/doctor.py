@@ -19,7 +19,7 @@ State = Literal["ok", "absent", "broken"]
 
 DISTRIBUTION = "fronthaul-sim"
 # What an extra is recognised by: the packages that must be importable.
-EXTRAS = {"train": ("torch", "safetensors", "onnx"), "rt": ("sionna",), "cluster": ("ray",)}
+EXTRAS = {"train": ("torch", "onnx"), "rt": ("sionna",), "cluster": ("ray",)}
 USED_FOR = {
     "train": "training networks",
     "rt": "tracing other trajectories, sites or scenes",

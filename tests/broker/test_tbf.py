@@ -20,6 +20,7 @@ def kernel() -> None:
         pytest.skip(reason)
 
 
+@pytest.mark.netns
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.parametrize("name", ["90 % load, mixed sizes", "130 %, mixed, deep bucket"])
 def test_the_kernel_delays_and_drops_alike(name: str) -> None:
@@ -36,6 +37,7 @@ def test_the_kernel_delays_and_drops_alike(name: str) -> None:
     pytest.fail(f"{TRIES} times: {said}")
 
 
+@pytest.mark.netns
 @pytest.mark.usefixtures("kernel")
 def test_another_law_would_be_noticed() -> None:
     situation = next(one for one in situations(lasts_s=0.5) if "deep" in one.name and "130" in one.name)
