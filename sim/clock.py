@@ -1,4 +1,4 @@
-"""The one place that converts between SimPy's seconds and the integer nanoseconds used everywhere else."""
+"""The one place that converts between seconds, as people write them, and the integer nanoseconds of a run."""
 
 NANOSECONDS_PER_SECOND = 1_000_000_000
 

@@ -76,6 +76,19 @@ def events_of(changes: Mapping[str, Any], kinds: str = "", **arguments: Any) -> 
     return [str(event) for event in seen if not wanted or event.kind in wanted]
 
 
+def one_slow_link(**how: str) -> dict[str, Any]:
+    """One UE a hundred times a second over two links; that of bs2 is too slow, with a queue of 200 bytes."""
+    return {
+        "deployment": TWO_BS,
+        "duration": "60 ms",
+        "ues": {"ue1": walking_from(80, "100 Hz")},
+        "fronthaul": {
+            "default": {"capacity": "10 Mbit/s", "latency": "1 ms"},
+            "links": {"bs2": {"capacity": "100 kbit/s", "queue": "200 B", **how}},
+        },
+    }
+
+
 def lines(text: str) -> list[str]:
     """The lines of an indented block."""
     return [line.strip() for line in text.strip().splitlines()]

@@ -1,19 +1,10 @@
 """A queue with room for one frame drops the next that comes."""
 
-from tests.sim.kit import TWO_BS, events_of, lines, walking_from
+from tests.sim.kit import events_of, lines, one_slow_link
 
 
 def test_queue_full() -> None:
-    changes = {
-        "deployment": TWO_BS,
-        "duration": "60 ms",
-        "ues": {"ue1": walking_from(80, "100 Hz")},
-        "fronthaul": {
-            "default": {"capacity": "10 Mbit/s", "latency": "1 ms"},
-            "links": {"bs2": {"capacity": "100 kbit/s", "queue": "200 B"}},
-        },
-    }
-    assert events_of(changes, "publish drop arrive") == lines("""
+    assert events_of(one_slow_link(), "publish drop arrive") == lines("""
         0.002000000 publish bs1/ue1#0 1424 bit
         0.002000000 publish bs2/ue1#0 1424 bit
         0.003142400 arrive bs1/ue1#0
