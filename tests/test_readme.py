@@ -25,9 +25,12 @@ def marked_block(mark: str) -> str:
 
 
 def commands(block: str) -> list[str]:
-    """The commands of a block that can be run again and again: all but installations and the tests."""
+    """The commands of a block that can be run again and again: all but installations and the tests.
+
+    The one that goes by the wall clock is driven in `tests/sim/live/test_realtime_page.py`.
+    """
     lines = block.replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("python -m sim ")]
+    return [line for line in lines if line.startswith("python -m sim ") and "--realtime" not in line]
 
 
 BLOCKS = [block for language, block in FENCED.findall(README) if language in ("sh", "bash")]
