@@ -58,7 +58,8 @@ class Description:
         encoder_input: ``slots`` (13)–(15) or ``modes`` over the slots.
         slot_modes: How many modes.
         gain_floor_db: Weaker links count as this weak.
-        covariance_scale: What the network's covariances are multiplied with.
+        covariance_scales: What the network's covariances are multiplied with where one, two, … all base
+            stations are heard; one number for all in models of earlier versions.
         files: SHA-256 of every other file; empty in models of earlier versions.
     """
 
@@ -71,7 +72,7 @@ class Description:
     encoder_input: str
     slot_modes: int
     gain_floor_db: float
-    covariance_scale: float
+    covariance_scales: tuple[float, ...]
     files: dict[str, str]
 
     def __post_init__(self) -> None:
@@ -82,8 +83,12 @@ class Description:
             raise ValueError("steps must be positive")
         if self.dims < 1 or min(self.csi_shape) < 1 or not 1 <= self.slot_modes <= self.csi_shape[0]:
             raise ValueError("sizes must be positive")
-        if not (self.covariance_scale > 0 and np.isfinite(self.covariance_scale)):
-            raise ValueError("covariance_scale must be positive")
+        if len(self.covariance_scales) != len(self.bs_ids):
+            raise ValueError(
+                f"{len(self.covariance_scales)} covariance_scales for {len(self.bs_ids)} base stations"
+            )
+        if not all(scale > 0 and np.isfinite(scale) for scale in self.covariance_scales):
+            raise ValueError("covariance_scales must be positive")
         if self.phase_reference not in PHASE_REFERENCES or self.encoder_input not in ENCODER_INPUTS:
             raise ValueError(f"unknown input {self.encoder_input!r} by {self.phase_reference!r}")
 
@@ -111,6 +116,7 @@ class OnnxModel:
         self.dims, self.bits = description.dims, description.bits
         self.steps: NDArray[np.float64] = np.asarray(description.steps, dtype=np.float64)
         self.csi_shape = description.csi_shape
+        self._scale_of_heard = np.array([np.nan, *description.covariance_scales])
         self._modes = description.slot_modes if description.encoder_input == "modes" else None
         self._threads = threads
         _, num_ant, num_sc = self.csi_shape
@@ -222,7 +228,8 @@ class OnnxModel:
             "present": heard.astype(np.float32),
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
-        covariance = covariance.astype(np.float64) * self.description.covariance_scale
+        scale = self._scale_of_heard[np.maximum(heard.sum(axis=1), 1)]
+        covariance = covariance.astype(np.float64) * scale[:, None, None]
         return position.astype(np.float64), (covariance + np.swapaxes(covariance, -1, -2)) / 2
 
 
@@ -258,6 +265,8 @@ def read_description(folder: Path) -> Description:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error})") from error
+    if found.get("kind") == "dataset":
+        raise ModelError(f"{folder}: trained on a data set; models.dataset_runtime loads it")
     if version != FORMAT_VERSION:
         raise ModelError(f"{path}: version {version}, expected {FORMAT_VERSION}")
     try:
@@ -272,13 +281,20 @@ def read_description(folder: Path) -> Description:
             encoder_input=str(found.get("encoder_input", "modes")),
             slot_modes=int(found["slot_modes"]),
             gain_floor_db=float(found["gain_floor_db"]),
-            covariance_scale=float(found["covariance_scale"]),
+            covariance_scales=_scales(found),
             files=dict(found.get("files", {})),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def _scales(found: dict[str, Any]) -> tuple[float, ...]:
+    """Of covariances, by the number of base stations heard."""
+    if "covariance_scales" in found:
+        return tuple(float(scale) for scale in found["covariance_scales"])
+    return (float(found["covariance_scale"]),) * len(found["bs_ids"])
 
 
 def weights_digest(folder: Path) -> bytes:

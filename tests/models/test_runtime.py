@@ -104,7 +104,11 @@ def test_the_fusion_gives_what_it_gave_in_training(exported: tuple[Trainer, Path
     found = model.fuse(latent.flatten(2).numpy(), gain.numpy(), present.numpy())
     assert found[0].dtype == found[1].dtype == np.float64
     assert found[0] == pytest.approx(position.double().numpy(), abs=0.05)
-    scaled = covariance.double().numpy() * model.description.covariance_scale
+    one, two, three = model.description.covariance_scales
+    scaled = (
+        covariance.double().numpy()
+        * np.array([three, two, one] + [one] + [three] * (SAMPLES - 4))[:, None, None]
+    )
     assert found[1] == pytest.approx(scaled, rel=0.02, abs=0.02 * np.abs(scaled).max())
 
 
@@ -292,7 +296,8 @@ def test_a_single_flipped_bit_is_noticed(copy: Path, name: str) -> None:
         ("csi_shape", [4, 8], "damaged"),
         ("bits", 40, "damaged (bits must be an integer from 1 to 16, not 40)"),
         ("dims", 0, "damaged (sizes must be positive)"),
-        ("covariance_scale", -1, "damaged (covariance_scale must be positive)"),
+        ("covariance_scales", [1, 1, -1], "damaged (covariance_scales must be positive)"),
+        ("covariance_scales", [1.0], "damaged (1 covariance_scales for 3 base stations)"),
         ("phase_reference", "none", "damaged (unknown input 'modes' by 'none')"),
         ("files", 3, "damaged"),
     ],
@@ -303,6 +308,14 @@ def test_a_page_that_makes_no_sense_gets_one_line(copy: Path, key: str, value: o
     page[key] = value
     path.write_text(json.dumps(page))
     assert refusal(copy).startswith(f"{path}: {message}")
+
+
+def test_models_of_earlier_versions_have_one_scale(copy: Path) -> None:
+    path = copy / "model.json"
+    page = json.loads(path.read_text())
+    del page["covariance_scales"]
+    path.write_text(json.dumps(page | {"covariance_scale": 2.5}))
+    assert OnnxModel(copy).description.covariance_scales == (2.5, 2.5, 2.5)
 
 
 def test_a_missing_key_is_named(copy: Path) -> None:
