@@ -62,7 +62,7 @@ def _arrived(trainer: Trainer, latent: Tensor, bits: int) -> Tensor:
 
 def _needed(trainer: Trainer, latent: Tensor, gain: Tensor, truth: Tensor, present: Tensor) -> float:
     """Average of the normalised squared error, per dimension."""
-    rows = torch.arange(len(latent)).split(250)
+    rows = [slice(start, start + 250) for start in range(0, len(latent), 250)]
     found = [trainer.fusion.estimate(latent[part], gain[part], present[part]) for part in rows]
     error: NDArray[np.float64] = (
         (truth - torch.cat([position for position, _ in found])).double().cpu().numpy()
