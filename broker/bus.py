@@ -149,7 +149,6 @@ class Forwarder:
         self._from_publishers.rcvhwm = MOST_RECEIVED
         self._from_publishers.setsockopt(zmq.MAXMSGSIZE, MAX_PART_BYTES)
         self._to_subscribers = _publishing_socket(context)
-        self._to_subscribers.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
         self.refusals = Refusals()
         self._owners = None if keys is None else {key.decode(): name for name, key in keys.known.items()}
         if keys is not None:
@@ -386,6 +385,7 @@ def _reconnecting(socket: zmq.Socket[bytes], keys: Keys | None) -> None:
 
 def _publishing_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
     socket = _configured(context.socket(zmq.XPUB))
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)  # all that comes in on it
     socket.setsockopt(zmq.XPUB_VERBOSER, 1)  # tell of every subscriber, not only of the first to a topic
     return socket
 

@@ -15,6 +15,8 @@ import msgpack
 import zmq
 
 from broker.keys import Keys
+from broker.least_recent import LeastRecent
+from broker.rate import RateLimit
 from broker.sequence import TransportLoss
 
 VERSION = 1
@@ -22,6 +24,9 @@ MAX_BYTES = 64 << 20
 """Largest message either side looks at."""
 MOST_WAITING = 100_000
 """Messages that may wait for a peer; more are lost, which the peer's silence has announced long before."""
+MOST_PER_S = 20_000
+"""Messages of one peer that the world reads."""
+MAX_PEERS = 1024
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -80,6 +85,9 @@ class Controller:
         self.refused = 0
         self._known = None if keys is None else keys.known
         self._number = 0
+        self._limits: LeastRecent[str, RateLimit] = LeastRecent(
+            lambda: RateLimit(MOST_PER_S, 2 * MOST_PER_S), MAX_PEERS
+        )
 
     def send(self, peer: str, kind: str, body: Any = None) -> int:
         """Say something to a part; gives the number of the request."""
@@ -106,7 +114,9 @@ class Controller:
         return messages
 
     def _check(self, peer: str, part: zmq.Frame) -> None:
-        """A key speaks for the part it was made for, and for no other. Raises ControlError."""
+        """A key speaks for the part it was made for alone, and no part too often. Raises ControlError."""
+        if not self._limits[peer].takes():
+            raise ControlError(f"{peer} says too much")
         if self._known is None:
             return
         key = part.get("User-Id")

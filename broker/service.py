@@ -9,6 +9,7 @@ from typing import Any
 
 import zmq
 
+from broker.admission import Admission
 from broker.bus import Forwarder
 from broker.clock import Plan, WallClock
 from broker.frame import FrameError, FrameLimits, decode_frame, wire_bits
@@ -17,12 +18,13 @@ from broker.keys import leaves_machine
 from broker.packet import Fate, Packet
 from broker.part import Report, Surroundings
 from broker.plain import law_from_plain, plain_from_counts, plain_from_fate, tree_from_plain
-from broker.refusals import Refusals
 from broker.sequence import TransportLoss
 
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AT_ONCE = 256
 """Messages taken from the bus before the law is looked at again."""
+MOST_PER_S = 10_000
+"""Frames of one base station in real time; what is more is not even read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class BrokerService:
         self.forwarder = Forwarder(
             surroundings.context, config.upstream, config.downstream, keys=surroundings.keys
         )
-        self.refusals = Refusals()
+        self.refusals = self.forwarder.refusals
+        self._admission = Admission(MOST_PER_S, 2 * MOST_PER_S)
         self._clock = None if config.clock is None else WallClock.from_plan(config.clock)
         self._now_ns = 0
         self._limits = FrameLimits()
@@ -171,7 +174,7 @@ class BrokerService:
         fates: list[Fate] = self.law.advance(now_ns)
         offered: list[Any] = []
         for parts in self.forwarder.receive(0.0, MOST_AT_ONCE):
-            packet = self._admit(parts)
+            packet = self._admit(parts, now_ns)
             if packet is not None:
                 offered.append([now_ns, packet.size_bits, list(parts)])
                 fates += self.law.offer(packet, now_ns)
@@ -183,20 +186,28 @@ class BrokerService:
             done_ns = self._clock.now_ns()
             yield "fates", [[*plain_from_fate(fate), done_ns] for fate in fates]
 
-    def _admit(self, parts: Sequence[bytes]) -> Packet | None:
+    def _admit(self, parts: Sequence[bytes], now_ns: int) -> Packet | None:
         """The packet of a frame that may pass; others are counted by cause."""
-        peer = parts[0][:80].decode(errors="replace")
         try:
+            self._admission.knock(self._peer(parts[0]))
             frame = decode_frame(parts, limits=self._limits)
-            if frame.run != self.config.run or frame.bs not in self._bs_ids:
-                raise FrameError("malformed", f"of run {frame.run!r}, {frame.bs!r}: not of this run")
+            if frame.run != self.config.run:
+                raise FrameError("other_run", f"of run {frame.run!r}")
+            if frame.bs not in self._bs_ids:
+                raise FrameError("malformed", f"{frame.bs!r} is not of this run")
+            self._admission.enter(frame.bs, frame.ue, frame.t_sample_ns, now_ns)
         except FrameError as error:
-            self.refusals.refuse(error, peer)
+            self.refusals.refuse_message(error, parts[0])
             return None
         size_bits = wire_bits(parts, self.config.overhead_bytes)
         deadline_ns = frame.t_sample_ns + self.config.deadline_ns
         body = (parts[0], parts[1], parts[2])
         return Packet(frame.bs, frame.ue, frame.seq, size_bits, frame.t_sample_ns, deadline_ns, body)
+
+    def _peer(self, topic: bytes) -> bytes:
+        """The base station that speaks; all strangers are one."""
+        name = topic[len("emb/") : 80].partition(b"/")[0]
+        return name if name.decode(errors="replace") in self._bs_ids else b""
 
     def _tick(self) -> int:
         """The time by the wall, which never falls and never lies before the run."""

@@ -9,9 +9,10 @@ from typing import Any
 
 import zmq
 
+from broker.admission import Admission
 from broker.bus import MAX_PART_BYTES, Publisher
 from broker.clock import WallClock
-from broker.frame import Frame, FrameError, encode_frame
+from broker.frame import Frame, FrameError, check_frame, encode_frame
 from broker.part import Report, Surroundings
 from broker.refusals import Refusals
 from broker.sequence import TransportLoss
@@ -23,6 +24,9 @@ from nodes.policy_spec import policy_from_plain
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AIR_WAITING = 256
 """Messages a BS lets wait in real time; one that hangs does not fill the world's memory."""
+
+MOST_AIR_PER_S = 5_000
+"""Messages in real time; what is more is not even read."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class BaseStationService:
         self._clock = None if clock is None else WallClock.from_plan(clock)
         self._stale_ns = int(welcome["stale_ns"])
         self.refusals = Refusals()
+        self._admission = Admission(MOST_AIR_PER_S, 2 * MOST_AIR_PER_S)
         self.heard = self.stale = 0
         self._waiting: dict[tuple[str, int], Frame] = {}
         self._due: list[tuple[int, str, int]] = []
@@ -151,14 +156,24 @@ class BaseStationService:
             except zmq.Again:
                 return
             try:
-                air = decode_air(parts)
-                if air.run != self.station.run or air.bs != self.station.bs_id:
-                    raise FrameError("malformed", f"air of run {air.run!r}, {air.bs!r}")
-                self._embed(air)
+                self._embed(self._admitted(parts))
             except FrameError as error:
-                self.refusals.refuse(error, parts[0][:80].decode(errors="replace"))
+                self.refusals.refuse_message(error, parts[0])
             except ValueError as error:  # of another shape than the model's
-                self.refusals.refuse(FrameError("malformed", str(error)), air.ue)
+                self.refusals.refuse_message(FrameError("malformed", str(error)), parts[0])
+
+    def _admitted(self, parts: Sequence[bytes]) -> Air:
+        """Read what was heard. Raises FrameError."""
+        if self._clock is not None:
+            self._admission.knock(b"air")
+        air = decode_air(parts)
+        if air.run != self.station.run:
+            raise FrameError("other_run", f"air of run {air.run!r}")
+        if air.bs != self.station.bs_id:
+            raise FrameError("malformed", f"air of {air.bs!r}")
+        if self._clock is not None:
+            self._admission.enter(air.bs, air.ue, air.t_sample_ns, self._clock.now_ns())
+        return air
 
     def _embed(self, air: Air) -> None:
         self.heard += 1
@@ -173,6 +188,7 @@ class BaseStationService:
             if self.station.up:
                 self._silent.append([air.ue, air.seq])
             return
+        check_frame(frame)  # samples may be finite, and what comes of them not
         self._waiting[air.ue, air.seq] = frame
         if self._clock is not None:
             heapq.heappush(self._due, (air.t_publish_ns, air.ue, air.seq))

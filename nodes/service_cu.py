@@ -139,9 +139,9 @@ class CentralUnitService:
         try:
             frame = decode_frame(arrival.parts, known_models=self._known_models)
             if frame.run != self.run:
-                raise FrameError("malformed", f"of run {frame.run!r}")
+                raise FrameError("other_run", f"of run {frame.run!r}")
         except FrameError as error:
-            self.refusals.refuse(error, arrival.parts[0][:80].decode(errors="replace"))
+            self.refusals.refuse_message(error, arrival.parts[0])
             return None
         return frame
 

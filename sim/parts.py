@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import zmq
 
+from broker.bus import MAX_SUBSCRIPTION_BYTES
 from broker.clock import Plan
 from broker.control import Context, Controller, Message, answers
 from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys
@@ -360,6 +361,7 @@ class AirSocket:
     def __init__(self, context: Context, endpoint: str, keys: Keys | None, *, bounded: bool) -> None:
         self._socket = context.socket(zmq.XPUB)
         self._socket.set_hwm(256 if bounded else 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._socket.linger = 0
         if keys is not None:

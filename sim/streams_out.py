@@ -263,6 +263,10 @@ class Metrics:
             timeout = 5.0
 
             def do_GET(self) -> None:
+                hosts = [f"{name}:{self.server.server_port}" for name in ("127.0.0.1", "localhost")]
+                if self.headers.get("Host") not in hosts or self.headers.get("Origin") is not None:
+                    self.send_error(403)  # a page from elsewhere, or under a name that it has rebound
+                    return
                 if self.path != "/metrics":
                     self.send_error(404)
                     return

@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -80,6 +80,32 @@ class Network:
             described = command("ip", "-json", "-netns", self.namespaces[far], "link", "show", "eth")
             its = ("lladdr", json.loads(described)[0]["address"], "dev", "eth", "nud", "permanent")
             self.ip(name, "neighbour", "replace", far_address.split("/")[0], *its)
+
+    def switch(self, host: str, address: str, others: Mapping[str, str]) -> None:
+        """A switch on a host, and a cable to it from each of the others: interface `eth` there."""
+        self.ip(host, "link", "add", "switch", "type", "bridge")
+        self.ip(host, "address", "add", address, "dev", "switch")
+        self.ip(host, "link", "set", "switch", "up")
+        for other, its_address in others.items():
+            far_end = ("peer", "name", "eth", "netns", self.namespaces[other])
+            self.ip(host, "link", "add", f"to-{other}", "type", "veth", *far_end)
+            self.ip(host, "link", "set", f"to-{other}", "master", "switch", "up")
+            self.ip(other, "address", "add", its_address, "dev", "eth")
+            self.ip(other, "link", "set", "eth", "up")
+
+    def bounded_patience(self) -> None:
+        """Where Linux can (6.15): TCP tries again each second at most, and not ever more seldom."""
+        path = Path("/proc/sys/net/ipv4/tcp_rto_max_ms")
+        for host in self.namespaces:
+            if self.inside(host, path.exists):
+                self.inside(host, lambda: path.write_text("1000"))
+
+    def delayed(self, host: str, interface: str) -> int:
+        """How often the token bucket of an interface let something wait."""
+        said = command(
+            "tc", "-s", "-json", "-netns", self.namespaces[host], "qdisc", "show", "dev", interface
+        )
+        return int(json.loads(said)[0]["overlimits"])
 
     def shape(self, host: str, interface: str, rate_bps: int, burst_bytes: int, limit_bytes: int) -> None:
         """Let the kernel's token bucket guard what leaves an interface; its bucket is full."""

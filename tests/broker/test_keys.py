@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import zmq
 
+import broker.control
 from broker.bus import Forwarder, Publisher, Subscriber
 from broker.control import Controlled, Controller
 from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys, make_keys
 from broker.part import Surroundings
+from broker.rate import RateLimit
+from broker.sequence import TransportLoss
 from broker.service import BrokerService
+from sim.parts import AirSocket
 
 Context = zmq.Context[zmq.Socket[bytes]]
 FRAME = (b"emb/bs1/ue1/", b"header", b"payload")
@@ -142,6 +146,44 @@ def test_control_takes_a_key_for_its_own_part_alone(
     assert heard == [("bs1", "hello")]
     assert controller.refused == 1, "who has no known key is not even heard"
     assert controller.receive(SILENCE_MS / 1000) == []
+
+
+def test_a_part_that_says_too_much_is_not_read(
+    zmq_context: Context, closes: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker.control, "MOST_PER_S", 0.001)
+    monkeypatch.setattr(broker.control, "RateLimit", lambda rate_hz, _: RateLimit(rate_hz, 10))
+    controller = closes(Controller(zmq_context, "tcp://127.0.0.1:*"))
+    loud = closes(Controlled(zmq_context, controller.endpoint, "bs1"))
+    for _ in range(50):
+        loud.report("hello")
+    heard = 0
+    while heard + controller.refused < 50:
+        heard += len(controller.receive(5.0))
+    assert (heard, controller.refused) == (10, 40)
+    closes(Controlled(zmq_context, controller.endpoint, "bs2")).report("hello")
+    assert [message.peer for message in controller.receive(5.0)] == ["bs2"]
+
+
+@pytest.mark.parametrize("who", ["known key", "unknown key", "no key"])
+def test_the_air_is_for_known_keys_alone(
+    who: str, folder: Path, stranger: Keys, served: Context, zmq_context: Context
+) -> None:
+    air = AirSocket(served, "tcp://127.0.0.1:*", load_keys(folder, "world"), bounded=True)
+    keys = {"known key": load_keys(folder, "bs1"), "unknown key": stranger, "no key": None}[who]
+    with zmq_context.socket(zmq.SUB) as ear:
+        if keys is not None:
+            keys.connect(ear, "world")
+        ear.subscribe("air/bs1/")
+        ear.connect(air.endpoint)
+        if who == "known key":
+            air.wait_for(["air/bs1/"], 10.0)
+        else:
+            with pytest.raises(TransportLoss):
+                air.wait_for(["air/bs1/"], SILENCE_MS / 1000)
+        air.publish_parts((b"air/bs1/ue1/", b"header", b"samples"))
+        assert bool(ear.poll(5_000 if who == "known key" else SILENCE_MS)) is (who == "known key")
+    air.close()
 
 
 def test_a_broker_leaves_the_machine_with_keys_only(zmq_context: Context) -> None:

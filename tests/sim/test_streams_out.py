@@ -140,6 +140,17 @@ def test_metrics_for_prometheus() -> None:
     assert "fronthaul_fixes{} 3" in lines
 
 
+@pytest.mark.parametrize("header", [("Host", "evil.example"), ("Origin", "http://evil.example")])
+def test_metrics_are_not_for_pages_from_elsewhere(header: tuple[str, str]) -> None:
+    server = Metrics(Hub("run1"), 0)
+    try:
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", headers=dict([header]))
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=10)
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize(
     ("streams", "said"),
     [({"mqtt": "nohost"}, "must be HOST:PORT"), ({"zmq": "tcp://127.0.0.1:1:2"}, "cannot be bound")],
