@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from broker.frame import Frame
 from models.quantiser import check_bits, pack, quantise, rescale_step
+from nodes.fuser import Fuser
 from nodes.positioning_model import Embedding, PositioningModel
 
 
@@ -17,6 +20,15 @@ class Payload:
 
     bits: int
     dims: int
+
+
+class Place(NamedTuple):
+    """Where a UE is by what one BS hears."""
+
+    position_m: npt.NDArray[np.float64]
+    """``[3]``, in world."""
+    covariance_m2: npt.NDArray[np.float64]
+    """``[3, 3]``, positive definite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Heard:
     """What is sent if the policy has nothing else in mind."""
     latent: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     """``[dims]``, not quantised; not to be changed."""
+    locate: Callable[[], Place | None] | None = field(default=None, compare=False, repr=False)
+    """Where the UE is by this BS alone, if asked: worth one fusion."""
 
 
 SendPolicy = Callable[[Heard], Payload | None]
@@ -74,6 +88,7 @@ class BaseStation:
         self.payload = Payload(model.bits if bits is None else bits, model.dims if dims is None else dims)
         self._step = float(model.steps[list(model.bs_ids).index(bs_id)])
         self._next_seq: dict[str, int] = {}
+        self._alone: Alone | None = None
 
     @property
     def payload(self) -> Payload:
@@ -162,16 +177,69 @@ class BaseStation:
         """What is sent of a snapshot."""
         if self._policy is None:
             return self._payload
-        gain_db = gain_on_the_wire(embedding)
-        heard = Heard(self.bs_id, ue, seq, t_sample_ns, gain_db, self._payload, embedding.latent)
+        heard = Heard(
+            self.bs_id,
+            ue,
+            seq,
+            t_sample_ns,
+            gain_on_the_wire(embedding),
+            self._payload,
+            embedding.latent,
+            partial(self._locate, ue, seq, embedding),
+        )
         payload = self._policy(heard)
         return None if payload is None else self._checked(payload)
+
+    def _locate(self, ue: str, seq: int, embedding: Embedding) -> Place | None:
+        """Where the UE is by this BS alone; None where the model gives no number."""
+        if self._alone is None:
+            self._alone = Alone(self.bs_id, self._model)
+        latent = np.asarray(embedding.latent, np.float32)[None]
+        return self._alone.places(latent, np.array([gain_on_the_wire(embedding)]))[0]
 
     def _checked(self, payload: Payload) -> Payload:
         check_bits(payload.bits)
         if not 1 <= payload.dims <= self._model.dims:
             raise ValueError(f"dims must be from 1 to {self._model.dims}, not {payload.dims}")
         return payload
+
+
+class Alone:
+    """Positions by what one BS hears and no other: the model's fusion with all others masked.
+
+    Args:
+        bs_id: which BS.
+        model: fuses.
+    """
+
+    def __init__(self, bs_id: str, model: PositioningModel) -> None:
+        self._column = list(model.bs_ids).index(bs_id)
+        self._model = model
+        self._fuser = Fuser(model)
+
+    def places(
+        self, latents: npt.NDArray[np.float32], gain_db: npt.NDArray[np.float64]
+    ) -> list[Place | None]:
+        """Places of snapshots, None where the model gives no number.
+
+        Args:
+            latents: ``[n, dims]``, not quantised.
+            gain_db: ``[n]``, as on the wire.
+        """
+        shape = (len(latents), len(self._model.bs_ids))
+        all_latents = np.zeros((*shape, self._model.dims), np.float32)
+        all_gains = np.zeros(shape)
+        present = np.zeros(shape, np.bool_)
+        all_latents[:, self._column] = latents
+        all_gains[:, self._column] = gain_db
+        present[:, self._column] = True
+        fused = self._fuser.fuse_latents(all_latents, all_gains, present)
+        return [
+            Place(position_m, covariance_m2) if finite else None
+            for position_m, covariance_m2, finite in zip(
+                fused.position_m, fused.covariance_m2, fused.finite.tolist(), strict=True
+            )
+        ]
 
 
 def gain_on_the_wire(embedding: Embedding) -> float:

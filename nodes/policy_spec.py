@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodes.base_station import SendPolicy
-from nodes.policy import FitPolicy, InnovationPolicy, Link
+from nodes.policy import DeltaPolicy, FitPolicy, InnovationPolicy, Link
+from nodes.tracker import TrackerParams
 
 
 def policy_from_plain(plain: Mapping[str, Any] | None) -> SendPolicy | None:
@@ -19,5 +20,8 @@ def policy_from_plain(plain: Mapping[str, Any] | None) -> SendPolicy | None:
         case "fit":
             return FitPolicy(Link(**plain["link"]), plain["min_bits"])
         case "innovation":
-            return InnovationPolicy(plain["bound"], plain["at_least_every_ns"])
+            tracker = TrackerParams(acceleration_mps2=plain["acceleration_mps2"])
+            return InnovationPolicy(plain["bound_m"], plain["at_least_every_ns"], tracker)
+        case "delta":
+            return DeltaPolicy(plain["bound"], plain["at_least_every_ns"])
     raise ValueError(f"no policy {plain.get('kind')!r}")

@@ -34,7 +34,7 @@ from sim.clock import ns_from_s
 from sim.errors import UserError
 from sim.policies import link_of
 from sim.scenario import Scenario
-from sim.scenario.policy import FilePolicy, FitPolicy, InnovationPolicy
+from sim.scenario.policy import DeltaPolicy, FilePolicy, FitPolicy, InnovationPolicy
 
 START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
@@ -418,7 +418,12 @@ def plain_policy(scenario: Scenario, bs: str) -> dict[str, Any] | None:
         return {"kind": "fit", "link": link, "min_bits": wanted.min_bits}
     if isinstance(wanted, InnovationPolicy):
         every_ns = ns_from_s(wanted.at_least_every)
-        return {"kind": "innovation", "bound": wanted.bound, "at_least_every_ns": every_ns}
+        acceleration_mps2 = scenario.tracker.acceleration
+        plain = {"bound_m": wanted.bound, "at_least_every_ns": every_ns}
+        return {"kind": "innovation", "acceleration_mps2": acceleration_mps2, **plain}
+    if isinstance(wanted, DeltaPolicy):
+        every_ns = ns_from_s(wanted.at_least_every)
+        return {"kind": "delta", "bound": wanted.bound, "at_least_every_ns": every_ns}
     if isinstance(wanted, FilePolicy):
         raise UserError("bs.policy: one of your own runs in one process only, without --processes")
     return None

@@ -7,7 +7,8 @@ from typing import Any
 
 from broker.law import CapacityTrace, Jitter, NoJitter, UniformJitter
 from nodes import SendPolicy
-from nodes.policy import FitPolicy, InnovationPolicy, Link
+from nodes.policy import DeltaPolicy, FitPolicy, InnovationPolicy, Link
+from nodes.tracker import TrackerParams
 from sim.clock import ns_from_s
 from sim.errors import UserError
 from sim.scenario import Scenario
@@ -27,7 +28,10 @@ def policy_of(scenario: Scenario, bs: str) -> SendPolicy | None:
     if isinstance(wanted, written.FitPolicy):
         return FitPolicy(link_of(scenario, bs, ns_from_s(wanted.reserve)), wanted.min_bits)
     if isinstance(wanted, written.InnovationPolicy):
-        return InnovationPolicy(wanted.bound, ns_from_s(wanted.at_least_every))
+        tracker = TrackerParams(acceleration_mps2=scenario.tracker.acceleration)
+        return InnovationPolicy(wanted.bound, ns_from_s(wanted.at_least_every), tracker)
+    if isinstance(wanted, written.DeltaPolicy):
+        return DeltaPolicy(wanted.bound, ns_from_s(wanted.at_least_every))
     if isinstance(wanted, written.FilePolicy):
         return policy_in(wanted, scenario, bs)
     return None

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from sim.scenario.errors import problem
 from sim.scenario.part import Count, Part
-from sim.scenario.units import Duration, PositiveDuration, Share
+from sim.scenario.units import Duration, PositiveDuration, PositiveLength, Share
 
 
 class FixedPolicy(Part):
@@ -28,12 +28,22 @@ class FitPolicy(Part):
     reserve: Duration = Field(default=1e-3, description="time to spare before the deadline")
 
 
-class InnovationPolicy(Part):
+class DeltaPolicy(Part):
     """Messages only when the embedding has moved away from the one last sent."""
 
-    kind: Literal["innovation"]
+    kind: Literal["delta"]
     bound: Share = Field(default=0.5, description="how far, over the length of the one last sent")
     at_least_every: PositiveDuration = Field(default=1.0, description="longest silence about a UE")
+
+
+class InnovationPolicy(Part):
+    """Messages only when a tracker fed with those sent so far would be wrong by more than a bound."""
+
+    kind: Literal["innovation"]
+    bound: PositiveLength = Field(default=1.0, description="how wrong its prediction may be")
+    at_least_every: PositiveDuration = Field(
+        default=1.0, description="silence about a UE ends with each multiple of it"
+    )
 
 
 class FilePolicy(Part):
@@ -69,4 +79,6 @@ def by_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-Policy = Annotated[FixedPolicy | FitPolicy | InnovationPolicy | FilePolicy, Field(discriminator="kind")]
+Policy = Annotated[
+    FixedPolicy | FitPolicy | InnovationPolicy | DeltaPolicy | FilePolicy, Field(discriminator="kind")
+]

@@ -38,6 +38,8 @@ from sim.world import CSI_BITS_PER_ELEMENT
 Floats = npt.NDArray[np.float64]
 
 UNKNOWN = -1
+ANY_RUN = "0" * 8
+"""Stands for a run's identity, which nobody asks for: only its length matters."""
 NOTHING = np.full(3, np.nan), np.full((3, 3), np.nan)
 UPPER = np.triu_indices(3)
 FIX, GIVE_UP = 0, 1
@@ -94,7 +96,7 @@ class DirectRun:
         self.fixes_revised = 0
         self.snapshots_open = 0
         self._bank = bank
-        self._stations: list[KnowingStation] = list(knowing_stations(scenario, model, bank).values())
+        self._stations: list[KnowingStation] = list(knowing_stations(scenario, model, bank, ANY_RUN).values())
         self._order = [list(model.bs_ids).index(station.bs_id) for station in self._stations]
         self._processing_ns = ns_from_s(scenario.bs.processing)
         self._overhead_bits = 8 * round(scenario.fronthaul.overhead)
@@ -393,12 +395,19 @@ class FixRow:
 
 def frame_columns(rows: Sequence[FrameRow]) -> dict[str, pa.Array]:
     """The columns of `frames.parquet` that figures are made of."""
-    columns: dict[str, pa.Array] = {}
-    for name in ("bs", "fate", "cause", "payload_bits", "wire_bits", "used", "t_sample_ns"):
-        columns[name] = pa.array([getattr(row, name) for row in rows])
-    for name in ("t_publish_ns", "t_arrival_ns"):
-        times_ns = np.array([getattr(row, name) for row in rows], np.int64)
-        columns[name] = pa.array(times_ns, mask=times_ns == UNKNOWN)
+    columns = {
+        "bs": pa.array([row.bs for row in rows]),
+        "fate": pa.array([row.fate for row in rows]),
+        "cause": pa.array([row.cause for row in rows], pa.string()),
+        "payload_bits": pa.array([row.payload_bits for row in rows]),
+        "wire_bits": pa.array([row.wire_bits for row in rows]),
+        "used": pa.array([row.used for row in rows]),
+        "t_sample_ns": pa.array([row.t_sample_ns for row in rows]),
+    }
+    published = np.array([row.t_publish_ns for row in rows], np.int64)
+    arrived = np.array([row.t_arrival_ns for row in rows], np.int64)
+    columns["t_publish_ns"] = pa.array(published, mask=published == UNKNOWN)
+    columns["t_arrival_ns"] = pa.array(arrived, mask=arrived == UNKNOWN)
     return columns
 
 

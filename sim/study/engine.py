@@ -1,4 +1,4 @@
-"""Where the work of a study is done: in this process, or in a pool of processes.
+"""Where work is done: in this process, in a pool of processes, or on a cluster (`sim.study.ray_engine`).
 
 An engine owns workers, all made by one factory. A task names one of a worker's methods and its argument; what
 comes back depends neither on the worker nor on the engine nor on the order. One contract suite runs over all
@@ -8,14 +8,18 @@ engines (`tests/sim/study/test_engine.py`).
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sim.errors import UserError
 from sim.study import place
 from sim.study.place import first_line
+
+ENGINES = ("pool", "ray")
 
 DIED = "the process that computed it died (out of memory?)"
 
@@ -157,6 +161,42 @@ class PoolEngine:
         # Fresh processes: a fork would copy locks that ONNX Runtime or Arrow may hold.
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(self.jobs, context, place.begin, (self._make_worker,))
+
+
+def make_engine(
+    make_worker: WorkerFactory, jobs: int | None = None, kind: str = "pool", address: str | None = None
+) -> Engine:
+    """An engine by its name.
+
+    Args:
+        make_worker: makes its workers.
+        jobs: how many; None: one for each core. A pool of one is this process alone.
+        kind: one of `ENGINES`.
+        address: of the Ray cluster; None: one of this machine alone.
+
+    Raises:
+        UserError: Ray is wanted, but missing or not to be reached.
+    """
+    check_engine(kind, address)
+    if kind == "ray":
+        from sim.study.ray_engine import RayEngine
+
+        return RayEngine(make_worker, address=address, jobs=jobs)
+    jobs = cores() if jobs is None else jobs
+    return SerialEngine(make_worker) if jobs == 1 else PoolEngine(make_worker, jobs)
+
+
+def check_engine(kind: str, address: str | None) -> None:
+    """Refuse an engine that there is not with a UserError."""
+    if kind not in ENGINES:
+        raise UserError(f"unknown engine '{kind}'; one of {', '.join(ENGINES)}")
+    if address is not None and kind != "ray":
+        raise UserError(f"an address is for the engine ray, not for {kind}")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def was_lost(future: Future[Any]) -> bool:

@@ -6,8 +6,10 @@ import copy
 import hashlib
 import itertools
 import json
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,6 +111,10 @@ class Study:
     repeat: int
     until: Until | None = field(default=None)
 
+    @cached_property
+    def _pickled(self) -> bytes:
+        return pickle.dumps(self.document)
+
     def points(self, first_repeat: int = 0, repeats: int | None = None) -> Iterator[Point]:
         """All combinations with each seed, those of one seed together."""
         for repeat in range(first_repeat, first_repeat + (self.repeat if repeats is None else repeats)):
@@ -117,7 +123,7 @@ class Study:
 
     def scenario(self, point: Point) -> Scenario:
         """The scenario of a point; raises ScenarioError."""
-        document = copy.deepcopy(self.document)
+        document: yaml.Document = pickle.loads(self._pickled)  # noqa: S301 - our own; a fast deep copy
         apply_values(document, point.changes)
         document.value["seed"] = document.value.get("seed", 1) + point.repeat
         return scenario_of(document, self.file.parent)

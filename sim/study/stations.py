@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ import numpy.typing as npt
 from broker.bus import Arrival
 from broker.frame import Frame, frame_parts, wire_bits
 from models.quantiser import dequantise, quantise
-from nodes import BaseStation, Payload, PositioningModel, SendPolicy
+from nodes import BaseStation, Payload, PositioningModel
+from nodes.base_station import Alone, Place, gain_on_the_wire
 from nodes.positioning_model import Embedding
 from sim.scenario import Scenario
 from sim.study.embeddings import Embeddings
@@ -60,6 +62,7 @@ class Bank:
         }
         self._packed: dict[tuple[str, str, Payload, float], list[bytes]] = {}
         self._messages: dict[MessageKey, Messages] = {}
+        self._places: dict[tuple[str, str], list[Place | None]] = {}
         self._truth: dict[str, npt.NDArray[np.float64]] = {}
         self.csi_shape = embeddings.csi_shape
 
@@ -101,6 +104,15 @@ class Bank:
             known = self._messages[key] = Messages(
                 [wire_bits(frame_parts(frame), 0) for frame in frames], [frame.payload for frame in frames]
             )
+        return known
+
+    def places(self, bs: str, ue: str, alone: Callable[[], Alone]) -> list[Place | None]:
+        """Where a UE is at its sample times by one BS alone."""
+        known = self._places.get((bs, ue))
+        if known is None:
+            latents = self._latent[ue][:, self._column[bs]]
+            gain_db = np.array([gain_on_the_wire(one) for one in self._known[bs, ue]])
+            known = self._places[bs, ue] = alone().places(latents, gain_db)
         return known
 
     def truth(self, scenario: Scenario, ue: str) -> npt.NDArray[np.float64]:
@@ -150,18 +162,28 @@ class KnowingStation(BaseStation):
     ) -> Embedding:
         return self.bank.embedding(self.bs_id, ue, seq)
 
+    def _locate(self, ue: str, seq: int, embedding: Embedding) -> Place | None:
+        return self.bank.places(self.bs_id, ue, partial(Alone, self.bs_id, self._model))[seq]
+
     def _pack(self, ue: str, seq: int, embedding: Embedding, payload: Payload, step: float) -> bytes:
         return self.bank.payload(self.bs_id, ue, seq, payload, step)
 
 
 def knowing_stations(
-    scenario: Scenario, model: PositioningModel, bank: Bank, policy: SendPolicy | None = None
+    scenario: Scenario, model: PositioningModel, bank: Bank, run: str | None = None
 ) -> dict[str, KnowingStation]:
-    """The scenario's base stations, as `sim.world.base_stations`; raises UserError like it."""
-    run = run_id(scenario)
+    """The scenario's base stations, as `sim.world.base_stations`; raises UserError like it.
+
+    Args:
+        scenario: names them.
+        model: encodes.
+        bank: what they hear.
+        run: identity of the run in their frames, if it does not matter; None: that of the scenario.
+    """
+    run = run_id(scenario) if run is None else run
     stations: dict[str, KnowingStation] = {}
     for bs in scenario.bs_ids:
-        station = station_of(scenario, bs, model, run, policy, KnowingStation)
+        station = station_of(scenario, bs, model, run, None, KnowingStation)
         station.bank = bank
         stations[bs] = station
     return stations

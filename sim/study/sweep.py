@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import pyarrow as pa
 from sim.api import model_of
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
-from sim.study.engine import Engine, Failure, PoolEngine, SerialEngine, Task
+from sim.study.engine import Engine, Failure, Task, make_engine
 from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
 from sim.study.spec import Point, Study
 from sim.study.work import Chunk, Worker, unlike
@@ -88,26 +88,15 @@ def sweep(
     base = study.base()
     weights = model_of(base).digest.hex()
     folder.write_manifest({"study": study.as_mapping(), "weights": weights, "finished": False})
-    own = engine is None
-    if engine is None:
-        engine = engine_of(study, jobs)
-    try:
-        return _Sweeping(study, folder, weights, base, engine, listener or Listener()).run()
-    finally:
-        if own:
-            engine.close()
+    with nullcontext(engine) if engine is not None else engine_of(study, jobs) as workers:
+        return _Sweeping(study, folder, weights, base, workers, listener or Listener()).run()
 
 
-def engine_of(study: Study, jobs: int | None = None) -> Engine:
-    """Workers for a study: in a pool of processes, by default one for each core; for one job, here."""
-    jobs = cores() if jobs is None else jobs
-    make_worker = partial(Worker, study)
-    return SerialEngine(make_worker) if jobs == 1 else PoolEngine(make_worker, jobs)
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def engine_of(
+    study: Study, jobs: int | None = None, kind: str = "pool", address: str | None = None
+) -> AbstractContextManager[Engine]:
+    """Workers for a study, as of `sim.study.engine.engine_of`; to be closed."""
+    return closing(make_engine(partial(Worker, study), jobs, kind, address))
 
 
 class _Sweeping:
@@ -277,15 +266,12 @@ def compare(study: Study, number: int, jobs: int | None = None) -> Comparison:
     """Run a sample of points as `sim run` does and compare their summaries with those of the study."""
     points = list(study.points())
     at = np.unique(np.linspace(0, len(points) - 1, number).astype(int)).tolist()
-    engine = engine_of(study, jobs)
-    try:
-        sample = [points[index] for index in at]
+    sample = [points[index] for index in at]
+    with engine_of(study, jobs) as engine:
         expected = in_turn(engine, "together", sample)
         started = time.perf_counter()
         summaries = in_turn(engine, "separately", sample)
         wall_s = time.perf_counter() - started
-    finally:
-        engine.close()
     found = {
         f"combination {point.group}, repeat {point.repeat}": keys
         for point, one, other in zip(sample, summaries, expected, strict=True)

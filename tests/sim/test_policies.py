@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nodes.policy import FitPolicy, InnovationPolicy
+from nodes.policy import DeltaPolicy, FitPolicy, InnovationPolicy
 from sim.errors import UserError
 from sim.policies import link_of, policy_of
 from sim.scenario import Scenario, ScenarioError
@@ -19,8 +19,9 @@ def test_kinds() -> None:
     assert policy_of(scenario(), "bs1") is None
     assert isinstance(policy_of(scenario("bs.policy=fit"), "bs1"), FitPolicy)
     assert isinstance(
-        policy_of(scenario("bs.policy={kind: innovation, bound: 5 %}"), "bs1"), InnovationPolicy
+        policy_of(scenario("bs.policy={kind: innovation, bound: 2 m}"), "bs1"), InnovationPolicy
     )
+    assert isinstance(policy_of(scenario("bs.policy={kind: delta, bound: 5 %}"), "bs1"), DeltaPolicy)
 
 
 def test_a_base_station_knows_its_share_of_the_narrowest_segment() -> None:

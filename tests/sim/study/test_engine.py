@@ -16,6 +16,9 @@ class Clerk:
     def __init__(self) -> None:
         self.pid = os.getpid()
 
+    def exit(self, code: int) -> None:
+        os._exit(code)
+
     def square(self, number: int) -> int:
         return number * number
 

@@ -1,21 +1,27 @@
 """Points of a study have the summaries of separate runs, to the last bit."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.quantiser import pack
 from models.runtime import ROWS_AT_A_TIME, load_model
-from nodes import Tracker, TrackerParams
+from nodes import PositioningModel, Tracker, TrackerParams
 from sim.api import channel_of, model_of, run
 from sim.scenario import Scenario
-from sim.study.embeddings import CacheWarning, embeddings_key, embeddings_of
+from sim.study.embeddings import CacheWarning, embed, embeddings_key, embeddings_of
 from sim.study.point import Bench
 from sim.study.stations import pack_many
 from sim.study.work import unlike
 
 SPIRAL = Path(__file__).resolve().parents[3] / "scenarios" / "spiral.yaml"
+CHANGE = "{at: 0.2 s, kind: capacity, link: bs2, to: 80 kbit/s, for: 0.4 s}"
+OUTAGE = "{at: 0.3 s, kind: link_outage, link: bs3, for: 0.2 s}"
+BURST = "{at: 0.1 s, kind: loss_burst, link: bs4, rate: 60 %, for: 1 s}"
+TRUNK = "{capacity: 3 Mbit/s, latency: 0.5 ms, queue: 40 kB, members: [bs1, bs2, bs3, bs4, bs5, bs6]}"
 SITUATIONS = {
     "plain": [],
     "few bits, slow and lossy": [
@@ -33,7 +39,18 @@ SITUATIONS = {
     "base stations die": ["faults=[{at: 0.4 s, kind: bs_down, bs: bs1, for: 0.3 s}]"],
     "nothing arrives": ["fronthaul.default.latency=1 s"],
     "messages fitted to the link": ["bs.policy=fit", "fronthaul.default.capacity=90 kbit/s"],
-    "messages when something changed": ["bs.policy={kind: innovation, bound: 30 %}", "cu.min_bs=1"],
+    "messages when something changed": ["bs.policy={kind: delta, bound: 30 %}", "cu.min_bs=1"],
+    "messages when predictions are wrong": ["bs.policy={kind: innovation, bound: 50 cm}", "cu.min_bs=1"],
+    "a shared segment": [
+        "fronthaul.shared={core: {capacity: 400 kbit/s, latency: 1 ms, members: [bs1, bs2, bs4]}}",
+        "cu.deadline=90 ms",
+    ],
+    "links change and fail": [
+        "fronthaul.default.capacity=150 kbit/s",
+        f"faults=[{CHANGE}, {OUTAGE}, {BURST}]",
+    ],
+    "snapshots overtake each other": ["cu.deadline=600 ms", "fronthaul.default.capacity=70 kbit/s"],
+    "nothing to do in no time": ["bs.processing=0 ms", "cu.deadline=2 ms"],
     "messages of two sizes": ["model.per_bs={bs3: {bits: 4, dims: 100}}"],
 }
 
@@ -42,24 +59,67 @@ def scenarios() -> list[Scenario]:
     return [Scenario.load(SPIRAL, ["duration=1 s", *changes]) for changes in SITUATIONS.values()]
 
 
-def test_summaries_are_those_of_separate_runs() -> None:
-    together = scenarios()
-    model = model_of(together[0])
-    embeddings, _ = embeddings_of(together[0], model, channel_of)
-    again, was_there = embeddings_of(together[0], model, channel_of)
+@dataclass(frozen=True, eq=False)
+class Together:
+    model: PositioningModel
+    bench: Bench
+    scenarios: dict[str, Scenario]
+    summaries: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def together() -> Together:
+    """All situations computed in one go."""
+    all_of_them = scenarios()
+    model = model_of(all_of_them[0])
+    bench = Bench(all_of_them[0], model, embed(all_of_them[0], model, channel_of(all_of_them[0])))
+    summaries = bench.summaries(all_of_them)
+    named = dict(zip(SITUATIONS, all_of_them, strict=True))
+    return Together(model, bench, named, dict(zip(SITUATIONS, summaries, strict=True)))
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_summaries_are_those_of_separate_runs(together: Together, name: str) -> None:
+    separate = run(together.scenarios[name], model=together.model).summary
+    assert unlike(separate, together.summaries[name]) == []
+    assert separate["digest"] == together.summaries[name]["digest"]
+
+
+def test_fusing_as_it_goes_comes_to_the_same(together: Together) -> None:
+    for name in ("plain", "all six or none", "messages fitted to the link"):
+        assert unlike(together.bench.at_once(together.scenarios[name]), together.summaries[name]) == []
+
+
+def test_a_summary_does_not_depend_on_its_company(together: Together) -> None:
+    backwards = list(together.scenarios.values())[::-1]
+    expected = list(together.summaries.values())[::-1]
+    for again, summary in zip(together.bench.summaries(backwards), expected, strict=True):
+        assert unlike(again, summary) == []
+
+
+def test_embeddings_come_back_from_the_cache() -> None:
+    scenario = Scenario.load(SPIRAL, ["duration=0.3 s"])
+    model = model_of(scenario)
+    embeddings, _ = embeddings_of(scenario, model, channel_of)
+    again, was_there = embeddings_of(scenario, model, channel_of)
     assert was_there
     assert (again.latent["ue1"] == embeddings.latent["ue1"]).all()
-    bench = Bench(together[0], model, again)
-    summaries = bench.summaries(together)
-    for name, scenario, summary in zip(SITUATIONS, together, summaries, strict=True):
-        separate = run(scenario, model=model).summary
-        assert unlike(separate, summary) == [], name
-        assert unlike(separate, bench.at_once(scenario)) == [], name
-        assert separate["digest"] == summary["digest"]
-    # In another company, in another order: the same.
-    assert [unlike(a, b) for a, b in zip(bench.summaries(together[::-1])[::-1], summaries, strict=True)] == [
-        []
-    ] * len(together)
+
+
+def test_many_ues_on_shared_segments_too() -> None:
+    shared = [
+        "duration=0.6 s",
+        f"fronthaul.shared={{core: {TRUNK}}}",
+    ]
+    sets = [shared, [*shared, "cu.deadline=20 ms", "fronthaul.default.loss={kind: bernoulli, rate: 9 %}"]]
+    together = [Scenario.load(SPIRAL.with_name("many_users.yaml"), changes) for changes in sets]
+    assert len(together[0].ue_ids) > 5
+    model = model_of(together[0])
+    embeddings, _ = embeddings_of(together[0], model, channel_of)
+    summaries = Bench(together[0], model, embeddings).summaries(together)
+    for scenario, summary in zip(together, summaries, strict=True):
+        assert unlike(run(scenario, model=model).summary, summary) == []
+        assert summary["frames"]["dropped"]
 
 
 def test_a_fusion_does_not_depend_on_its_batch() -> None:
