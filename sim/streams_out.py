@@ -259,12 +259,14 @@ class Metrics:
         def answer() -> str:
             return prometheus_text(hub)
 
+        def hosts() -> list[str]:
+            return [f"{name}:{self.port}" for name in ("127.0.0.1", "localhost")]
+
         class Handler(BaseHTTPRequestHandler):
             timeout = 5.0
 
             def do_GET(self) -> None:
-                hosts = [f"{name}:{self.server.server_port}" for name in ("127.0.0.1", "localhost")]
-                if self.headers.get("Host") not in hosts or self.headers.get("Origin") is not None:
+                if self.headers.get("Host") not in hosts() or self.headers.get("Origin") is not None:
                     self.send_error(403)  # a page from elsewhere, or under a name that it has rebound
                     return
                 if self.path != "/metrics":
