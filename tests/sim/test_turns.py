@@ -1,14 +1,17 @@
 """A run in real time whose pace is changed while it goes: its parts change theirs with it."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 from broker.clock import WallClock
+from models.testing import GeometryModel
 from sim.realtime import Pace, RealtimeWorld
+from sim.replay import replay
 from tests.sim.test_realtime import at, run_now
 
 
-def test_a_run_is_held_and_goes_on_faster_without_missing_anything() -> None:
+def test_a_run_is_held_and_goes_on_faster_without_missing_anything(tmp_path: Path) -> None:
     stood: list[tuple[float, int]] = []
 
     def prepare(world: RealtimeWorld) -> None:
@@ -18,32 +21,33 @@ def test_a_run_is_held_and_goes_on_faster_without_missing_anything() -> None:
 
             def look(there: RealtimeWorld) -> None:
                 stood.append((time.monotonic() - began, there.clock.now_ns()))
-                if time.monotonic() - began < 2.5:  # longer than anything may be silent
+                if time.monotonic() - began < 3.0:  # longer than anything may be silent
                     there.requests.put(look)
                 else:
-                    there.turn(2.0)
+                    there.turn(1.5)
 
             world.requests.put(look)
 
         at(world, 0.52, hold)
 
-    # Tight for the wall: 2.5 s of it pass within one deadline of 0.9 s.
+    # The pause is longer than the deadline, which a busy machine may need most of.
     changes: dict[str, Any] = {
         "duration": "2 s",
-        "cu": {"deadline": "900 ms", "min_bs": 2, "processing": "5 ms"},
+        "cu": {"deadline": "2 s", "min_bs": 2, "processing": "5 ms"},
         "fronthaul": {"default": {"capacity": "10 Mbit/s", "latency": "50 ms"}},
     }
     began = time.monotonic()
-    result = run_now(changes, prepare=prepare, pace=Pace(speed=1.0))
-    assert time.monotonic() - began > 2.5
+    result = run_now(changes, tmp_path, prepare=prepare, pace=Pace(speed=1.0))
+    assert time.monotonic() - began > 3.0
     summary = result.summary
     assert summary["valid"], summary["errors"]
-    assert summary["fixes"] == 20
+    assert summary["fixes"] == 20, summary["frames"]
     assert summary["frames"]["dropped"] == {}
     held = {t_ns for after_s, t_ns in stood if after_s > 0.2}
     assert len(held) == 1, "the run's time stood still"
-    assert [turn["speed"] for turn in summary["turns"]] == [0.0, 2.0]
-    assert summary["processing_p99_s"] < 1.0, "standstill is not processing"
+    assert [turn["speed"] for turn in summary["turns"]] == [0.0, 1.5]
+    assert summary["processing_p99_s"] < 2.5, "standstill is not processing"
+    assert replay(tmp_path, model=GeometryModel(("bs1", "bs2"))).same_fixes
 
 
 def test_a_part_that_comes_back_goes_by_the_changed_clock() -> None:

@@ -51,7 +51,8 @@ class Page {
     document.title = `${scenario} – fronthaul-sim`;
     part("name").textContent = scenario;
     const rest = all > ues.length ? ` Shown: ${ues.length} of ${all} UEs; the totals are of all.` : "";
-    part("description").textContent = `${description}${rest}`;
+    const replay = this.isLive && !this.setting.controlled ? "A replay. " : "";
+    part("description").textContent = `${replay}${description}${rest}`;
     part("attribution").textContent = city?.attribution ?? "";
   }
 
