@@ -8,6 +8,7 @@ from broker.clock import WallClock
 from models.testing import GeometryModel
 from sim.realtime import Pace, RealtimeWorld
 from sim.replay import replay
+from tests.sim.kit import walking_from
 from tests.sim.test_realtime import at, run_now
 
 
@@ -30,18 +31,19 @@ def test_a_run_is_held_and_goes_on_faster_without_missing_anything(tmp_path: Pat
 
         at(world, 0.52, hold)
 
-    # The pause is longer than the deadline, which a busy machine may need most of.
+    # The second snapshot is under way when the clock stops, for longer than its deadline.
     changes: dict[str, Any] = {
-        "duration": "2 s",
+        "duration": "3 s",
+        "ues": {"ue1": walking_from(80, "2 Hz")},
         "cu": {"deadline": "2 s", "min_bs": 2, "processing": "5 ms"},
-        "fronthaul": {"default": {"capacity": "10 Mbit/s", "latency": "50 ms"}},
+        "fronthaul": {"default": {"capacity": "10 Mbit/s", "latency": "200 ms"}},
     }
     began = time.monotonic()
     result = run_now(changes, tmp_path, prepare=prepare, pace=Pace(speed=1.0))
     assert time.monotonic() - began > 3.0
     summary = result.summary
     assert summary["valid"], summary["errors"]
-    assert summary["fixes"] == 20, summary["frames"]
+    assert summary["fixes"] == 6, summary["frames"]
     assert summary["frames"]["dropped"] == {}
     held = {t_ns for after_s, t_ns in stood if after_s > 0.2}
     assert len(held) == 1, "the run's time stood still"
