@@ -41,6 +41,7 @@ NONE = Missing()
 
 Floats = NDArray[np.float64]
 Progress = Callable[[int], object]
+Seen = Callable[[System, HeldOut, Missing, "Estimates"], object]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,7 @@ def evaluate(
     seed: int = 1,
     clock: Clock | None = None,
     progress: Progress = lambda done: None,
+    seen: Seen = lambda system, snapshots, missing, estimates: None,
 ) -> list[dict[str, Any]]:
     """Judge systems on held-out snapshots: one row per system, split, case of missing ones, and subset.
 
@@ -81,6 +83,7 @@ def evaluate(
             same rows.
         clock: How well clocks agree; default: the UE's is unknown.
         progress: Called with the share of the work that is done, in thousandths.
+        seen: Called with what rows are made of, for pictures.
 
     Raises:
         ChannelError: Traces are missing or damaged.
@@ -98,6 +101,7 @@ def evaluate(
         about = {"clock": clock.kind, "seed": seed}
         for system, cases in zip(systems, estimate(systems, snapshots, missing, seed, done), strict=True):
             for case, estimates in zip(missing, cases, strict=True):
+                seen(system, snapshots, case, estimates)
                 rows += [
                     judge(system, snapshots, subset, case, estimates, seed) | about for subset in SUBSETS
                 ]

@@ -399,6 +399,18 @@ def shipped_models() -> list[str]:
     return sorted(path.parent.name for path in WEIGHTS.glob("*/model.json"))
 
 
+def histories() -> dict[str, list[dict[str, Any]]]:
+    """Errors on the validation points as trainings went, for each shipped system that tells."""
+    from models.runtime import WEIGHTS
+
+    found = {}
+    for path in sorted([*WEIGHTS.glob("*/model.json"), *WEIGHTS.glob("compare/*/model.json")]):
+        history = json.loads(path.read_text(encoding="utf-8")).get("history")
+        if history:
+            found[path.parent.name] = history
+    return found
+
+
 def systems_named(names: Sequence[str], bits: Sequence[int] = (), dims: Sequence[int] = ()) -> list[System]:
     """Systems by name: shipped models, in all sizes asked for, systems compared with them, or ``all``.
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from sim.channel.held_out import HeldOut
+    from sim.evaluate import Estimates
+    from sim.missing import Missing
+    from sim.systems import System
 
 
 def evaluate(
@@ -54,15 +60,19 @@ def evaluate(
         bool, typer.Option("--whole", help="With --dataset: all of another file than that of the training.")
     ] = False,
     json: Annotated[Path | None, typer.Option(help="File for all figures.", show_default="none")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures (SVG).", show_default="none")
+    ] = None,
 ) -> None:
     """Judge shipped models where they were never trained: errors, honesty and bits, split by split."""
     from sim.channel.held_out import SPLITS
     from sim.deployment import MUNICH6
     from sim.errors import UserError
+    from sim.evaluate import NONE, write_json
     from sim.evaluate import evaluate as evaluate_systems
-    from sim.evaluate import write_json
     from sim.missing import missing_of
-    from sim.systems import embedding_systems, shipped_models, systems_named
+    from sim.pictures import Kept, write_pictures
+    from sim.systems import embedding_systems, histories, shipped_models, systems_named
 
     if dataset is not None:
         from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows
@@ -90,12 +100,20 @@ def evaluate(
     from sim.scenario.scenario import Clock
 
     cases = [missing_of(word, MUNICH6.bs_ids) for word in missing or ("0",)]
+    if pictures is not None and NONE not in cases:
+        raise UserError("--pictures needs a case with nobody missing: --missing 0")
     models = model or (() if system else shipped_models())
     systems = [
         *embedding_systems(models, bits or (), dims or ()),
         *systems_named(system or (), bits or (), dims or ()),
     ]
     splits = [name for name in SPLITS if name in (split or SPLITS)]
+    kept: list[Kept] = []
+
+    def seen(system: System, snapshots: HeldOut, case: Missing, estimates: Estimates) -> None:
+        if pictures is not None and snapshots.split == splits[0] and case == NONE:
+            kept.append(Kept(system.name, snapshots, estimates))
+
     with progress_of_run("evaluating", 1_000) as progress:
         rows = evaluate_systems(
             systems,
@@ -105,8 +123,12 @@ def evaluate(
             seed=seed,
             clock=Clock.model_validate(clock),
             progress=progress,
+            seen=seen,
         )
     print_rows(rows)
     if json is not None:
         write_json(rows, json)
         typer.echo(f"figures: {json}")
+    if pictures is not None:
+        for picture in write_pictures(pictures, rows, kept, histories()):
+            typer.echo(f"picture: {picture}")

@@ -349,5 +349,7 @@ class TestCommandLine:
         )
         wanted = "unknown 'bs9' missing; one of bs1, bs2, bs3, bs4, bs5, bs6, or 0 to 5\n"
         assert self.refused("--missing", "bs9") == wanted
+        nobody = "--pictures needs a case with nobody missing: --missing 0\n"
+        assert self.refused("--missing", "1", "--pictures", "somewhere") == nobody
         assert self.refused("--dims", "1000") == "dims must be from 1 to 768, not 1000\n"
         assert self.refused("--bits", "20") == "bits must be from 1 to 16, not 20\n"
