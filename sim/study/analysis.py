@@ -28,6 +28,8 @@ BENDS = 0.15
 """A curve has a knee when it bends away from its chord by this share of its height."""
 MATTERS = 0.05
 """A figure does not depend on a parameter that changes it by less than this share."""
+ENOUGH = 0.99
+"""A system is taken to work where so many snapshots have a fix."""
 AVAILABLE = 0.9
 """Combinations with fewer fixes have no place on the Pareto front: a track that is lost costs nothing."""
 
@@ -152,6 +154,30 @@ class Results:
         row = int(np.argmax(self.group == group))
         return ", ".join(f"{axis.short} {axis.labels[self.at(axis)[row]]}" for axis in self.axes)
 
+    def alike(self, axis: StudyAxis) -> npt.NDArray[np.bool_]:
+        """Rows in which values of an axis can be compared: the same others at each, and enough fixes.
+
+        Values with too few fixes, whatever the others are, are left out.
+        """
+        if len(self.axes) == 1:
+            return np.ones(len(self), np.bool_)
+        at = self.at(axis)
+        combined = np.zeros(len(self), np.int64)
+        for other in self.axes:
+            if other.name != axis.name:
+                combined = combined * len(other.labels) + self.at(other)
+        comes = self.figure(AVAILABILITY)
+        table = np.full((int(combined.max(initial=0)) + 1, len(axis.labels)), -1.0)
+        for row in np.flatnonzero(np.isfinite(comes)):
+            cell = (combined[row], at[row])
+            table[cell] = comes[row] if table[cell] < 0 else min(table[cell], comes[row])
+        there = table >= AVAILABLE
+        if not there.any():
+            return np.ones(len(self), np.bool_)
+        places = there[int(there.sum(axis=1).argmax())]
+        whole = (there | ~places).all(axis=1)
+        return np.asarray(whole[combined] & places[at])
+
     def front(self) -> list[tuple[int, float, float]]:
         """The Pareto front of error against bits on the wire: group, bit/s and error, by rising bit/s."""
         groups, means = self.combinations((WIRE, ERROR, AVAILABILITY))
@@ -202,11 +228,18 @@ def knee(places: Floats, values: Floats) -> int | None:
 def in_words(results: Results) -> list[str]:
     """What the study found, a sentence or two for each axis."""
     lines = []
+    pair = len(results.axes) > 1 and results.axes[0].numbers is not None
+    needs = needs_in_words(results, *results.axes[:2]) if pair else ""
     for axis in results.axes:
         lines.append(error_in_words(results, axis))
-        availability = availability_in_words(results, axis)
+        availability = "" if needs else availability_in_words(results, axis)
         if availability:
             lines.append(availability)
+        age = age_in_words(results, axis)
+        if age:
+            lines.append(age)
+    if needs:
+        lines.insert(0, needs)
     front = results.front()
     if len(front) > 1:
         (cheap, least, worst), (_, most, best) = front[0], front[-1]
@@ -220,16 +253,18 @@ def in_words(results: Results) -> list[str]:
 
 
 def error_in_words(results: Results, axis: StudyAxis) -> str:
-    """How the track's error depends on an axis, and where the knee is."""
-    mean = results.curve(ERROR, axis).mean
+    """How the track's error depends on an axis, and where the knee is, all else being equal."""
+    rows = results.alike(axis)
+    mean = results.curve(ERROR, axis, rows).mean
     if not np.isfinite(mean).any():
         return f"{axis.name}: there is no track at all."
     best, worst = int(np.nanargmin(mean)), int(np.nanargmax(mean))
     change = mean[worst] / mean[best] - 1
+    where = "" if np.isfinite(mean).all() else ", where fixes come at all,"
     if change < MATTERS:
-        return f"{axis.name} hardly matters: the track's mean error changes by {100 * change:.1f} %."
+        return f"{axis.name} hardly matters{where} to the track's mean error: {100 * change:.1f} %."
     told = (
-        f"Over {axis.name} the track's mean error goes from {mean[best]:.2f} m at {axis.labels[best]} "
+        f"Over {axis.name} the track's mean error{where} goes from {mean[best]:.2f} m at {axis.labels[best]} "
         f"to {mean[worst]:.2f} m at {axis.labels[worst]}"
     )
     if axis.numbers is None:
@@ -239,6 +274,39 @@ def error_in_words(results: Results, axis: StudyAxis) -> str:
         return told + ", without a knee."
     beyond = "nothing is gained beyond it" if at == best else f"{mean[at]:.2f} m there"
     return f"{told}; the knee is at {axis.labels[at]}: {beyond}."
+
+
+def age_in_words(results: Results, axis: StudyAxis) -> str:
+    """How old what is known is, by an axis of words that matters to it."""
+    mean = results.curve(AGE, axis).mean
+    if axis.numbers is not None or not np.isfinite(mean).any():
+        return ""
+    least, most = int(np.nanargmin(mean)), int(np.nanargmax(mean))
+    if mean[most] < 1.5 * mean[least]:
+        return ""
+    return (
+        f"The median age of information goes from {1e3 * mean[least]:.0f} ms with {axis.labels[least]} to "
+        f"{1e3 * mean[most]:.0f} ms with {axis.labels[most]}, over all the rest."
+    )
+
+
+def needs_in_words(results: Results, axis: StudyAxis, by: StudyAxis) -> str:
+    """From or up to which value of one axis fixes come, for each of another; nothing if they always do."""
+    parts = []
+    for position, label in enumerate(by.labels):
+        mean = results.curve(AVAILABILITY, axis, results.at(by) == position).mean
+        good = mean >= ENOUGH
+        if good.all():
+            parts.append(f"always with {label}")
+        elif not good.any():
+            parts.append(f"never with {label}")
+        else:
+            first, last = np.flatnonzero(good)[[0, -1]]
+            side = f"from {axis.labels[first]}" if last == len(good) - 1 else f"up to {axis.labels[last]}"
+            parts.append(f"{side} with {label}")
+    if all(part.startswith("always") for part in parts):
+        return ""
+    return f"{100 * ENOUGH:.0f} % of the fixes come, by {axis.short} for each {by.short}: {', '.join(parts)}."
 
 
 def availability_in_words(results: Results, axis: StudyAxis) -> str:

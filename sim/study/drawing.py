@@ -28,6 +28,7 @@ LINES = (
 """Told apart with any kind of colour vision (after Okabe and Ito)."""
 MOST_LINES = len(LINES)
 WIDTH, HEIGHT = 430, 250
+LABEL_WIDTH = 130
 PLOT = Place(52, 34, WIDTH - 76, HEIGHT - 86)
 
 QUANTITIES: dict[str, tuple[str, float, str]] = {
@@ -97,6 +98,40 @@ def curves(
     )
     figure_drawn = chart.draw(drawn, label=f"{title} against {axis.name}", place=place)
     return heading + figure_drawn + under + "".join(over)
+
+
+def rows(results: Results, figure: str, axis: StudyAxis, place: Place) -> str:
+    """A figure at each value of a parameter whose values are words: a bar for each, with its interval."""
+    title, factor, unit = QUANTITIES[figure]
+    curve = results.curve(figure, axis)
+    known = curve.high[np.isfinite(curve.high)] * factor
+    most = float(known.max()) if len(known) and known.max() > 0 else 1.0
+    step = place.height / len(axis.labels)
+    left = place.x + LABEL_WIDTH
+    scale = (place.width - LABEL_WIDTH - 60) / most
+    drawn = [text(f"{title}, {unit}", x=place.x, y=place.y - 14, class_="title-left")]
+    for number, label in enumerate(axis.labels):
+        y = place.y + (number + 0.5) * step
+        drawn.append(text(label, x=left - 6, y=y + 4, class_="end"))
+        mean, low, high = (float(part[number]) * factor for part in (curve.mean, curve.low, curve.high))
+        if not math.isfinite(mean):
+            drawn.append(text("–", x=left + 4, y=y + 4))
+            continue
+        drawn.append(
+            element(
+                "rect",
+                x=left,
+                y=y - 0.3 * step,
+                width=max(1.0, mean * scale),
+                height=0.6 * step,
+                fill=LINES[0],
+                opacity=0.55,
+            )
+        )
+        whisker = f"M{left + max(0.0, low) * scale:.1f} {y:.1f}H{left + high * scale:.1f}"
+        drawn.append(element("path", d=whisker, class_="line", stroke=LINES[0]))
+        drawn.append(text(f"{mean:.3g}", x=left + high * scale + 6, y=y + 4))
+    return "".join(drawn)
 
 
 def key(label: str, colour: str, place: Place, number: int) -> str:

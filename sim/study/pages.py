@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sim.study import analysis
-from sim.study.analysis import in_words
+from sim.study.analysis import Results, in_words
 from sim.study.report import picture, results_of
 from sim.study.spec import Study, load_study
 from sim.study.sweep import Listener, sweep
@@ -32,7 +34,9 @@ SHIPPED = {
     "dropout": Shipped("Dropout of base stations"),
     "users": Shipped("Number of UEs on a shared segment", (analysis.LATENCY, analysis.AVAILABILITY)),
     "queue_aoi": Shipped("Queue discipline and age of information", (analysis.ERROR, analysis.AGE)),
-    "congestion": Shipped("Congestion policies"),
+    "slow_links": Shipped("Policies on slow links"),
+    "congestion": Shipped("Congestion policies at equal bits", (analysis.ERROR, analysis.WIRE)),
+    "speed": Shipped("Speed of the UE", ("fix_error_3d_mean_m", analysis.ERROR)),
     "capacity_bits_dropout": Shipped("Capacity, bits and dropout: 1,000 points"),
 }
 
@@ -90,15 +94,38 @@ def write_page(name: str, folder: Path, pages: Path) -> Path:
     (pages / f"{name}.svg").write_text(drawn + "\n", encoding="utf-8")
     page = pages / f"{name}.md"
     page.write_text(
-        "\n".join(page_lines(name, shipped, manifest["study"], in_words(results))) + "\n", "utf-8"
+        "\n".join(page_lines(name, shipped, manifest["study"], in_words(results), table_lines(results)))
+        + "\n",
+        "utf-8",
     )
     return page
 
 
-def page_lines(name: str, shipped: Shipped, study: dict[str, object], words: Sequence[str]) -> Iterator[str]:
+def table_lines(results: Results) -> Iterator[str]:
+    """What each combination takes and gives, by bits on the wire, where there is one axis of words."""
+    if len(results.axes) != 1 or results.axes[0].numbers is not None:
+        return
+    yield from (
+        f"| {results.axes[0].name} | on the wire | mean error of the track | fixes |",
+        "|---|---|---|---|",
+    )
+    groups, means = results.combinations((analysis.WIRE, analysis.ERROR, analysis.AVAILABILITY))
+    for at in np.argsort(means[:, 0], kind="stable")[::-1].tolist():
+        wire, error, available = means[at].tolist()
+        label = results.axes[0].labels[
+            int(results.at(results.axes[0])[np.argmax(results.group == groups[at])])
+        ]
+        yield f"| {label} | {analysis.rate(wire)} | {error:.2f} m | {100 * available:.0f} % |"
+    yield ""
+
+
+def page_lines(
+    name: str, shipped: Shipped, study: dict[str, object], words: Sequence[str], table: Iterable[str]
+) -> Iterator[str]:
     """The page of one study."""
     yield from (f"# {shipped.title}", "", f"{study['description']}", "")
     yield from (f"![{shipped.title}]({name}.svg)", "", " ".join(words), "")
+    yield from table
     yield f"Every point {counted(study['repeat'])}; bands are 95 % confidence intervals over seeds."
     yield "Again, with the report:"
     yield from ("", "```")
@@ -118,3 +145,8 @@ def index(pages: Path) -> Iterator[str]:
     for name, shipped in SHIPPED.items():
         if (pages / f"{name}.md").exists():
             yield f"- [{shipped.title}]({name}.md)"
+    yield from (
+        "",
+        "The phase reference is not among them: the encoder takes it in before anything is sent, so each",
+    )
+    yield "reference needs weights of its own, and those that are shipped are for `delay` only."

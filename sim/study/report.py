@@ -126,11 +126,15 @@ def picture(title: str, results: Results, figures: tuple[str, str], weights: str
     axis, by = results.axes[0], results.axes[1] if len(results.axes) > 1 else None
     root = Path(sim.report.__file__).resolve().parent
     style = (root / "marks.css").read_text(encoding="utf-8")
-    width, height = 940, 330
+    words = axis.numbers is None
+    plot = max(168.0, 17.0 * len(axis.labels)) if words else 168.0
+    width, height = 940, 162 + plot
     panel = (width - 2 * 60 - 40) / 2
-    places = (Place(60, 78, panel, 168), Place(60 + panel + 60, 78, panel, 168))
+    places = (Place(60, 78, panel, plot), Place(60 + panel + 60, 78, panel, plot))
     drawn = "".join(
-        drawing.curves(results, figure, axis, by, place)
+        drawing.rows(results, figure, axis, place)
+        if words
+        else drawing.curves(results, figure, axis, by, place)
         for figure, place in zip(figures, places, strict=True)
     )
     return element(
