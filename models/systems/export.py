@@ -6,17 +6,20 @@ import copy
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
-from models.export import channel_covariance, covariance_scale, to_onnx
+from models.export import channel_covariance, covariance_scale, halve, to_onnx
 from models.layers import CentralUnit
 from models.network import Fusion
 from models.preprocessing import side_features
+from models.systems.compact import compacted
 from models.systems.compared import ESTIMATOR, FORMAT_VERSION
 from models.systems.front import ADCPM, EMBEDDING
 from models.training import Trainer
@@ -33,7 +36,7 @@ class _Centre(nn.Module):
         return self.fusion.estimate(latent, gain_db, present > 0.5)
 
 
-def export_system(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
+def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, compact: bool = True) -> Path:
     """Write a system in ``folder`` (replaced as a whole), and the estimator beside it if there is none yet.
 
     The quantiser's steps are calibrated on training latents, the covariance's scale on the validation points.
@@ -42,13 +45,14 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path
         trainer: Holds the networks and the samples.
         folder: ``models/weights/compare/<name>``.
         about: What else ``model.json`` should say.
+        compact: Weights in a byte each instead of two.
     """
     config, shape = trainer.config, trainer.config.shape
     trainer.calibrate()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write_networks(trainer, partial)
+    write_networks(trainer, partial, compacted if compact else halve)
     estimator = folder.parent / ESTIMATOR
     if not estimator.is_file():
         np.savez_compressed(estimator, covariance=channel_covariance(trainer))
@@ -76,20 +80,22 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path
     return folder
 
 
-def write_networks(trainer: Trainer, folder: Path) -> None:
-    """``encoder.onnx`` and ``centre.onnx``, weights in half precision."""
+def write_networks(
+    trainer: Trainer, folder: Path, smaller: Callable[[onnx.ModelProto], onnx.ModelProto]
+) -> None:
+    """``encoder.onnx`` and ``centre.onnx``, their weights made smaller."""
     config, shape = trainer.config, trainer.config.shape
     side = 1 if config.message == ADCPM else side_features(config.phase_reference)
     features = torch.randn(2, shape.num_bs, *shape.input_shape)
     encoder, centre = _copies(trainer)
     inputs = {"features": features, "side": torch.randn(2, shape.num_bs, side)}
-    to_onnx(encoder, inputs, ["latent"], folder / "encoder.onnx")
+    to_onnx(encoder, inputs, ["latent"], folder / "encoder.onnx", smaller)
     messages = {
         "latent": torch.randn(2, shape.num_bs, *shape.message_shape),
         "gain_db": torch.full((2, shape.num_bs), 20.0),
         "present": torch.ones(2, shape.num_bs),
     }
-    to_onnx(_Centre(centre), messages, ["position", "covariance"], folder / "centre.onnx")
+    to_onnx(_Centre(centre), messages, ["position", "covariance"], folder / "centre.onnx", smaller)
 
 
 def _copies(trainer: Trainer) -> tuple[nn.Module, CentralUnit]:

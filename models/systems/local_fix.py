@@ -51,7 +51,8 @@ def covariance_root(numbers: Any) -> tuple[Any, Any]:
     third = xp.stack([-z * x / across, -z * y / across, across], axis=-1)
     axes = xp.stack([radial, level, third], axis=-1)
     sigma = SIGMA_CENTRE_M * 2.0 ** numbers[..., 3:6]
-    coupling = xp.sinh(numbers[..., 6:])
+    grown = xp.exp(numbers[..., 6:])
+    coupling = (grown - 1 / grown) / 2  # torch exports no sinh
     a, b, c = sigma[..., 0], sigma[..., 1], sigma[..., 2]
     rows = [
         xp.stack([a, zero, zero], axis=-1),

@@ -1,0 +1,87 @@
+"""All systems of the comparison from one command: trunks first, nothing twice, one budget for all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.path_table import PathTable
+from models.systems.compared import ORDER
+from sim.compare import compare, read_folder
+from sim.deployment import MUNICH6
+from sim.errors import UserError
+from sim.train import TrainOptions
+from tests.models.kit import free_space, random_positions
+
+CONFIGS = Path(__file__).resolve().parents[2] / "models" / "configs" / "compare"
+BUDGET = 77_824
+SMALL = "{width: 8, depth: 1, cu: paper, normed: true, token: 2, latent: 2, hidden: 8}"
+TRUNK = f"name: trunk\nshape: {SMALL}\njoint: {{samples: 64, batch: 32}}\n"
+BRANCH = f"name: branch\nafter: trunk\nshape: {SMALL}\njoint: {{samples: 128, batch: 32, decay: 64}}\n"
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    (tmp_path / "configs" / "trunks").mkdir(parents=True)
+    (tmp_path / "configs" / "trunks" / "trunk.yaml").write_text(TRUNK)
+    (tmp_path / "configs" / "branch.yaml").write_text(BRANCH)
+    return tmp_path / "configs"
+
+
+def points(_config: object) -> tuple[PathTable, PathTable]:
+    sites = [site.position_in_world_m for site in MUNICH6.sites]
+    training, validation = (free_space(random_positions(50, seed), sites) for seed in (1, 2))
+    return training, validation
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.training.CALIBRATED_ON", 64)
+    monkeypatch.setattr("models.export.COVARIANCE_BATCHES", 1)
+    monkeypatch.setattr("models.sampler.NOISE_POOL", 0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_branch_is_trained_after_its_trunk_and_once(configs: Path, tmp_path: Path) -> None:
+    out, lines = tmp_path / "out", list[object]()
+
+    def run(**more: object) -> list[Path]:
+        states = tmp_path / "states"
+        return compare(configs, out, TrainOptions(), states=states, points=points, report=lines.append)
+
+    assert run() == [out / "branch"]
+    assert [str(line).split(":")[0] for line in lines if "parameters" in str(line)] == ["branch", "trunk"][
+        ::-1
+    ]
+    page = json.loads((out / "branch" / "model.json").read_text())
+    assert (page["samples_trained"], page["ended"], page["config"]["after"]) == (128, True, "trunk")
+    lines.clear()
+    assert run() == []
+    assert lines == ["branch: there already"]
+    (configs / "branch.yaml").write_text(BRANCH.replace("128", "192"))
+    assert run() == [out / "branch"]
+    assert json.loads((out / "branch" / "model.json").read_text())["samples_trained"] == 192
+
+
+def test_mistakes_get_one_line(configs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no system 'nobody' \(there are: branch\)"):
+        compare(configs, tmp_path / "out", TrainOptions(), only=["nobody"])
+    (configs / "other.yaml").write_text(BRANCH)
+    with pytest.raises(UserError, match=r"other\.yaml: name is branch, the file's is other"):
+        read_folder(configs)
+    with pytest.raises(UserError, match=r"no configurations there"):
+        read_folder(tmp_path)
+
+
+def test_every_system_sees_as_many_samples() -> None:
+    systems, trunks = read_folder(CONFIGS), read_folder(CONFIGS / "trunks")
+    assert sorted(systems) == sorted(ORDER)
+    for config in systems.values():
+        local = config.local.samples if config.local else 0
+        assert local + config.joint.samples == BUDGET, config.name
+        assert (config.joint.decay, config.joint.batch, config.points) == (20_480, 256, 29_000), config.name
+    for config in (*systems.values(), *trunks.values()):
+        if config.after is not None:
+            trunk = trunks[config.after]
+            assert trunk.local == config.local
+            assert trunk.only_local or trunk.joint.samples == config.joint.samples - config.joint.decay
