@@ -17,14 +17,18 @@ import zmq
 
 from broker.control import Context, ControlError, Controlled
 from broker.keys import Authenticator, Keys, load_keys
+from broker.waiting import wait_for
 
 HELLO_EVERY_S = 0.5
 BEAT_EVERY_S = 0.2
 WORLD_SILENT_S = 5.0
 """A part that hears nothing from the world for so long in real time starts over and says hello again."""
 
+REPORT_AFTER_S = 0.005
+
 _LOG = logging.getLogger(__name__)
-Report = tuple[str, Any]
+Report = tuple[str, list[Any]]
+"""Kind, and one entry for each thing that happened."""
 
 
 class Part(Protocol):
@@ -152,19 +156,16 @@ def _welcome(name: str, control: Controlled, parent: int | None) -> Mapping[str,
 
 def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -> bool:
     """Do what is asked and what is due."""
-    poller = zmq.Poller()
-    poller.register(control.socket, zmq.POLLIN)
-    for socket in part.attended:
-        poller.register(socket, zmq.POLLERR)
-    for socket in part.sockets:
-        poller.register(socket, zmq.POLLIN)
+    sockets, attended = (control.socket, *part.sockets), part.attended
+    reports = Reports(control)
     next_beat = heard = monotonic()
     while True:
         wait_s = part.wait_s()
+        due = min(next_beat, reports.due_s)
         now = monotonic()
-        wait_s = next_beat - now if wait_s is None else min(wait_s, next_beat - now)
-        ready = poller.poll(max(0, math.ceil(1000 * wait_s)))
-        if any(socket is control.socket for socket, _ in ready):
+        wait_s = due - now if wait_s is None else min(wait_s, due - now)
+        ready = wait_for(sockets, max(0.0, wait_s), attended)
+        if control.socket in ready:
             heard = monotonic()
             try:
                 messages = control.receive()
@@ -178,8 +179,10 @@ def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -
                     continue
                 _answer(control, part, message.kind, message.number, message.body)
         for kind, body in part.work():
-            control.report(kind, body)
+            reports.add(kind, body)
         now = monotonic()
+        if now >= reports.due_s:
+            reports.send()
         if now < next_beat:
             continue
         next_beat = now + BEAT_EVERY_S
@@ -190,6 +193,31 @@ def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -
                 return False
         if parent is not None and os.getppid() != parent:
             return True
+
+
+class Reports:
+    """Reports to the world that travel together: what happened is stamped, so a few milliseconds are nothing.
+
+    Reports of one kind are joined in their order, and kinds go in the order in which they first came.
+    """
+
+    def __init__(self, control: Controlled) -> None:
+        self._control = control
+        self._waiting: dict[str, list[Any]] = {}
+        self.due_s = math.inf
+        """When `send` is to be called, by the monotonic clock."""
+
+    def add(self, kind: str, entries: list[Any]) -> None:
+        """Have entries of a kind told soon."""
+        if not self._waiting:
+            self.due_s = monotonic() + REPORT_AFTER_S
+        self._waiting.setdefault(kind, []).extend(entries)
+
+    def send(self) -> None:
+        """Tell what waits."""
+        for kind, entries in self._waiting.items():
+            self._control.report(kind, entries)
+        self._waiting, self.due_s = {}, math.inf
 
 
 def _answer(control: Controlled, part: Part, kind: str, number: int, body: Any) -> None:

@@ -5,6 +5,7 @@ In lock-step the world says what the time is; in real time the wall does. The la
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import zmq
@@ -21,6 +22,8 @@ from broker.plain import law_from_plain, plain_from_counts, plain_from_fate, tre
 from broker.sequence import TransportLoss
 
 HANDOVER_TIMEOUT_S = 10.0
+REST_S = 0.0005
+"""Between two looks at the law while no frame comes: waking up for each alone costs more than it is late."""
 MOST_AT_ONCE = 256
 """Messages taken from the bus before the law is looked at again."""
 MOST_PER_S = 10_000
@@ -88,6 +91,7 @@ class BrokerService:
         self._admission = Admission(MOST_PER_S, 2 * MOST_PER_S)
         self._clock = None if config.clock is None else WallClock.from_plan(config.clock)
         self._now_ns = 0
+        self._worked_s = 0.0
         self._limits = FrameLimits()
 
     # In lock-step: the world grants.
@@ -164,7 +168,7 @@ class BrokerService:
         due_ns = self.law.next_event_ns()
         if self._clock is None or due_ns is None:
             return None
-        return self._clock.seconds_until(due_ns)
+        return max(self._clock.seconds_until(due_ns), self._worked_s + REST_S - monotonic())
 
     def work(self) -> Iterator[Report]:
         """Offer what has come, forward what arrives, and report both: offers before anything can arrive."""
@@ -182,6 +186,7 @@ class BrokerService:
         if offered:
             yield "offered", offered
         self._forward(fates)
+        self._worked_s = monotonic()
         if fates:
             done_ns = self._clock.now_ns()
             yield "fates", [[*plain_from_fate(fate), done_ns] for fate in fates]

@@ -15,7 +15,7 @@ from broker.least_recent import LeastRecent
 from models.quantiser import check_payload
 from nodes.collector import MAX_STREAMS, Collector, Snapshot, Verdict
 from nodes.cu_policy import CuPolicy
-from nodes.fuser import Fuser
+from nodes.fuser import Fused, Fuser
 from nodes.positioning_model import PositioningModel
 from nodes.sequence import Gap
 from nodes.tracker import Outcome, Track, Tracker, TrackerParams
@@ -173,10 +173,20 @@ class CentralUnit:
 
     def advance(self, t_ns: int) -> list[Fix | Miss]:
         """Fixes and misses of all that closed up to and including a time, in the order of closing."""
+        closed = self._collector.closed(t_ns)
+        enough = [snapshot for snapshot in closed if len(snapshot.arrivals) >= self.policy.min_bs]
+        fused = self._fuser.fuse(enough)  # all in one go, which changes nothing but the time it takes
         results: list[Fix | Miss] = []
-        for _, together in groupby(self._collector.closed(t_ns), key=lambda snapshot: snapshot.t_close_ns):
-            results += self._fuse_and_track(list(together))
+        for _, group in groupby(closed, key=lambda snapshot: snapshot.t_close_ns):
+            together = list(group)
+            num = sum(len(snapshot.arrivals) >= self.policy.min_bs for snapshot in together)
+            results += self._track(together, fused[:num])
+            fused = fused[num:]
         return results
+
+    def others_open(self, t_sample_ns: int) -> bool:
+        """Whether there are snapshots of this sample time that have begun and not closed."""
+        return self._collector.open_at(t_sample_ns) > 0
 
     def track(self, ue: str, t_ns: int | None = None) -> Track | None:
         """What is known of a UE at a time (None: at its last fix); see `Tracker.track`."""
@@ -204,14 +214,19 @@ class CentralUnit:
             return "malformed"
         return None
 
-    def conclude(self, snapshots: Sequence[Snapshot]) -> Conclusions:
+    def conclude(self, snapshots: Sequence[Snapshot], fused: Fused | None = None) -> Conclusions:
         """Results of snapshots that closed at the same time, in their order, as a generator.
 
         It yields what the tracker shall take in and is sent what became of it, so that a driver may hand
         the updates of many central units to one tracker.
+
+        Args:
+            snapshots: that closed.
+            fused: what the fuser made of those with enough BSs, if it was asked already.
         """
         enough = [at for at, snapshot in enumerate(snapshots) if len(snapshot.arrivals) >= self.policy.min_bs]
-        fused = self._fuser.fuse([snapshots[at] for at in enough])
+        if fused is None:
+            fused = self._fuser.fuse([snapshots[at] for at in enough])
         good = [at for at, is_finite in zip(enough, fused.finite, strict=True) if is_finite]
         positions_m, covariances_m2 = fused.position_m[fused.finite], fused.covariance_m2[fused.finite]
         outcomes = yield Update(
@@ -231,8 +246,8 @@ class CentralUnit:
                 results.append(self._miss(snapshot, "not_finite" if at in enough else "min_bs"))
         return results
 
-    def _fuse_and_track(self, snapshots: Sequence[Snapshot]) -> list[Fix | Miss]:
-        conclusions = self.conclude(snapshots)
+    def _track(self, snapshots: Sequence[Snapshot], fused: Fused) -> list[Fix | Miss]:
+        conclusions = self.conclude(snapshots, fused)
         try:
             conclusions.send(self._tracker.update(*next(conclusions)))
         except StopIteration as done:

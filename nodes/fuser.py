@@ -28,6 +28,10 @@ class Fused:
     finite: npt.NDArray[np.bool_]
     """``[n]``; where false the model gave no number and the rest means nothing."""
 
+    def __getitem__(self, rows: slice) -> "Fused":
+        """Some of them."""
+        return Fused(self.position_m[rows], self.covariance_m2[rows], self.finite[rows])
+
 
 class Fuser:
     """Unpacks and dequantises the frames of snapshots and has the model fuse them, many at a time.

@@ -2,9 +2,10 @@
 
 import heapq
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import zmq
@@ -18,8 +19,10 @@ from broker.refusals import Refusals
 from broker.sequence import TransportLoss
 from nodes.air import MAX_ELEMENTS, Air, decode_air
 from nodes.base_station import BaseStation
+from nodes.encoding import encode_together
 from nodes.model_spec import model_from_spec, warm_up
 from nodes.policy_spec import policy_from_plain
+from nodes.positioning_model import Embedding
 
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AIR_WAITING = 256
@@ -27,6 +30,11 @@ MOST_AIR_WAITING = 256
 
 MOST_AIR_PER_S = 5_000
 """Messages in real time; what is more is not even read."""
+
+MOST_TOGETHER = 64
+"""Snapshots embedded in one go."""
+GATHER_S = 0.0003
+"""What one instant brings comes in one rush: as long as more of it comes so soon, a BS listens on."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,7 +48,7 @@ class BaseStationService:
 
     def __init__(self, surroundings: Surroundings) -> None:
         welcome: Mapping[str, Any] = surroundings.welcome
-        model = model_from_spec(welcome["model"])
+        model = self._model = model_from_spec(welcome["model"])
         warm_up(model, str(welcome["bs"]))
         self.station = BaseStation(
             str(welcome["bs"]),
@@ -149,18 +157,28 @@ class BaseStationService:
         self._publisher.close(200)
 
     def _hear(self) -> None:
-        """Take all that was heard."""
-        while True:
+        """Take all that was heard, and embed it together."""
+        heard = self._heard()
+        more = heard
+        while more and self._clock is not None and len(heard) < MOST_TOGETHER:
+            sleep(GATHER_S)
+            more = self._heard()
+            heard += more
+        self._embed(heard)
+
+    def _heard(self) -> list[Air]:
+        """What has come, as far as it is as documented; the rest is counted by cause."""
+        heard: list[Air] = []
+        for _ in range(MOST_TOGETHER):
             try:
                 parts = self._air.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             try:
-                self._embed(self._admitted(parts))
+                heard.append(self._admitted(parts))
             except FrameError as error:
                 self.refusals.refuse_message(error, parts[0])
-            except ValueError as error:  # of another shape than the model's
-                self.refusals.refuse_message(FrameError("malformed", str(error)), parts[0])
+        return heard
 
     def _admitted(self, parts: Sequence[bytes]) -> Air:
         """Read what was heard. Raises FrameError."""
@@ -175,23 +193,46 @@ class BaseStationService:
             self._admission.enter(air.bs, air.ue, air.t_sample_ns, self._clock.now_ns())
         return air
 
-    def _embed(self, air: Air) -> None:
-        self.heard += 1
-        if self._clock is not None and self._clock.now_ns() - air.t_sample_ns > self._stale_ns:
-            self.stale += 1
-            self._skipped.append([air.ue, air.seq])
-            return
-        frame = self.station.snapshot(
-            air.ue, air.seq, air.t_sample_ns, air.pilots, air.noise_variance, air.t_publish_ns
-        )
-        if frame is None:
-            if self.station.up:
+    def _embed(self, heard: Sequence[Air]) -> None:
+        """Embed what is worth it, and keep the frames until they are due."""
+        self.heard += len(heard)
+        alike: defaultdict[tuple[tuple[int, ...], float], list[Air]] = defaultdict(list)
+        for air in heard:
+            if self._clock is not None and self._clock.now_ns() - air.t_sample_ns > self._stale_ns:
+                self.stale += 1
+                self._skipped.append([air.ue, air.seq])
+            elif self.station.up:
+                alike[air.pilots.shape, air.noise_variance].append(air)
+        for (_, noise_variance), airs in alike.items():
+            try:
+                pilots = [air.pilots for air in airs]
+                embeddings = encode_together(self._model, self.station.bs_id, pilots, noise_variance)
+            except ValueError as error:  # of another shape than the model's
+                for air in airs:
+                    self._refuse(FrameError("malformed", str(error)), air)
+                continue
+            for air, embedding in zip(airs, embeddings, strict=True):
+                self._keep(air, embedding)
+
+    def _keep(self, air: Air, embedding: Embedding) -> None:
+        try:
+            frame = self.station.frame(air.ue, air.seq, air.t_sample_ns, embedding, air.t_publish_ns)
+            if frame is None:
                 self._silent.append([air.ue, air.seq])
+                return
+            check_frame(frame)  # samples may be finite, and what comes of them not
+        except FrameError as error:
+            self._refuse(error, air)
             return
-        check_frame(frame)  # samples may be finite, and what comes of them not
+        except ValueError as error:  # cannot be quantised
+            self._refuse(FrameError("malformed", str(error)), air)
+            return
         self._waiting[air.ue, air.seq] = frame
         if self._clock is not None:
             heapq.heappush(self._due, (air.t_publish_ns, air.ue, air.seq))
+
+    def _refuse(self, error: FrameError, air: Air) -> None:
+        self.refusals.refuse_message(error, f"air/{air.bs}/{air.ue}/".encode())
 
     def _publish_granted(
         self, publish: Sequence[tuple[str, int]], discard: Sequence[tuple[str, int]]

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import pyarrow.compute as pc
 
 from broker.bus import Publisher
 from broker.streams import stream
 from sim.agenda import Moment
+from sim.api import RunResult
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
 from sim.parts import BROKER, CU
@@ -28,6 +30,11 @@ LONGEST_S = 3.0
 THROTTLED_BPS = 20_000
 GARBAGE_FRAMES = 500
 CLOCK_JUMP_S = 1.0
+WARM_UP_S = 30.0
+LEAST_S = 10.0
+FLAT_BYTES_PER_S = 4096
+"""Memory that grows no faster is flat: a third of a gigabyte a day."""
+COVARIANCE = ("cov_xx", "cov_xy", "cov_xz", "cov_yy", "cov_yz", "cov_zz")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _LOG = logging.getLogger(__name__)
@@ -88,12 +95,14 @@ class Chaos:
     Attributes:
         blows: in order of time.
         dealt: how many of each kind.
+        killed: how often each part.
         memory_bytes: resident memory by part and process: (run time in s, bytes) now and then.
     """
 
     blows: Sequence[Blow]
     seed: int = 0
     dealt: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    killed: Counter[str] = field(default_factory=Counter)
     memory_bytes: dict[tuple[str, int], list[tuple[float, int]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -106,14 +115,45 @@ class Chaos:
             self._at(world, t_ns, lambda: self._weigh(world))
 
     def slopes_bytes_per_s(self) -> dict[str, float]:
-        """How the memory of each process that lived for ten seconds or more grew after its first quarter."""
-        found = {}
-        for (name, pid), samples in self.memory_bytes.items():
-            late = samples[len(samples) // 4 :]
-            if len(late) >= 4 and late[-1][0] - late[0][0] >= 10.0:
-                times, sizes = np.array(late, dtype=np.float64).T
-                found[f"{name} ({pid})"] = float(np.polyfit(times, sizes, 1)[0])
+        """How the memory of each part grew, over all its processes that lived long enough to tell.
+
+        What a process takes at its start is no growth: its first `WARM_UP_S`, or half its life, do not count.
+        """
+        spread: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for (name, _), samples in self.memory_bytes.items():
+            begin_s, end_s = samples[0][0], samples[-1][0]
+            warm_s = min(begin_s + WARM_UP_S, (begin_s + end_s) / 2)
+            late = np.array([sample for sample in samples if sample[0] >= warm_s], dtype=np.float64)
+            if end_s - warm_s < LEAST_S or len(late) < 4:
+                continue
+            times, sizes = (late - late.mean(axis=0)).T
+            spread[name][0] += float(times @ sizes)
+            spread[name][1] += float(times @ times)
+        return {name: product / square for name, (product, square) in spread.items()}
+
+    def verdict(self, result: RunResult) -> list[str]:
+        """What must not happen whatever is done to a run, and did; nothing if all is well."""
+        found = [f"{name} died {times} times by itself" for name, times in self._deaths(result).items()]
+        fixes = result.fixes.filter(pc.invert(result.fixes["missed"]))
+        without = sum(1 for column in COVARIANCE if fixes[column].null_count)
+        if without:
+            found.append("there are fixes without covariance")
+        frames = result.summary["frames"]
+        ended = frames["delivered"] + frames["in_flight"] + sum(frames["dropped"].values())
+        if frames["sent"] != ended:
+            found.append(f"{frames['sent']} frames were sent, of {ended} the end is known")
+        found += result.summary["errors"]
+        for name, slope in self.slopes_bytes_per_s().items():
+            if slope > FLAT_BYTES_PER_S:
+                found.append(f"the memory of {name} grows by {slope / 1024:.1f} KiB/s")
         return found
+
+    def _deaths(self, result: RunResult) -> dict[str, int]:
+        """How often parts died that nobody had killed."""
+        died = Counter(
+            fault["target"] for fault in result.summary["faults"] if fault["detail"].startswith("died")
+        )
+        return dict(died - self.killed)
 
     def _at(self, world: RealtimeWorld, t_ns: int, action: Callable[[], None]) -> None:
         if t_ns < world.scenario.duration_ns:
@@ -127,7 +167,8 @@ class Chaos:
             self._at(world, blow.t_ns + blow.lasts_ns, undo)
 
     def _kill(self, world: RealtimeWorld, blow: Blow) -> None:
-        signal_part(world, blow.target, signal.SIGKILL)
+        if signal_part(world, blow.target, signal.SIGKILL) is not None:
+            self.killed[blow.target] += 1
 
     def _hang(self, world: RealtimeWorld, blow: Blow) -> Callable[[], None] | None:
         pid = signal_part(world, blow.target, signal.SIGSTOP)

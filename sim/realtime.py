@@ -4,7 +4,9 @@ The world's agenda is that of virtual time; here each event waits for its time t
 meanwhile is reported by the broker and the central unit, and written down as in any run.
 """
 
+import gc
 import logging
+import math
 import queue
 import signal
 import threading
@@ -17,8 +19,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, cast
 
-import numpy as np
-import numpy.typing as npt
 import simpy
 
 from broker.clock import WallClock
@@ -29,7 +29,7 @@ from broker.fronthaul import Fronthaul
 from broker.plain import counts_from_plain, plain_from_law
 from broker.sequence import TransportLoss
 from nodes import CentralUnit, Fix, PositioningModel, Track, Tracker
-from nodes.air import Air
+from nodes.air import Air, encode_air
 from nodes.plain import plain_from_track, result_from_plain
 from sim.agenda import Moment
 from sim.api import (
@@ -55,11 +55,12 @@ from sim.quantile_sketch import QuantileSketch
 from sim.record import Recorder, versions
 from sim.scenario import Scenario
 from sim.streams_out import Hub, link_states
-from sim.watch import State, Watch
+from sim.watch import AWAY_S, State, Watch
 from sim.wire import Parts as FrameParts
 from sim.world import CSI_BITS_PER_ELEMENT, Channel, World, base_stations, run_id
 
 LagPolicy = Literal["warn", "degrade", "abort"]
+AirParts = tuple[bytes, bytes, bytes]
 BROKER_DOWN, CU_DOWN, STALE = "broker_down", "cu_down", "stale"
 GRACE_S = 2.0
 """So long after something was last heard of a frame or a snapshot its end is looked for."""
@@ -67,8 +68,13 @@ LEAD_S = 0.2
 """From the moment all parts are ready to the start of the run."""
 TURN_AFTER_S = 0.05
 """So long before its pace changes all parts are told."""
+LISTEN_EVERY_S = 0.02
+"""So often reports are looked at: many at a time cost less, and less often disturb who is at work."""
+LEAST_LISTENING_S = 0.002
 LOOK_EVERY_S = 0.1
 BEAT_EVERY_S = 1.0
+ROWS_PER_PART = 2048
+"""Of each table on disk: a run by the clock may last for days, and its memory is to stay as it is."""
 TRACKS_KEPT = 256
 """Of each UE, to tell later what was known at a miss."""
 NOT_YET_NS = 3600 * NANOSECONDS_PER_SECOND
@@ -229,7 +235,11 @@ class RealtimeWorld(World):
         self._top_speed = pace.speed
         self.turns: list[dict[str, float]] = []
         """When the pace was changed, and to what."""
-        self._next_look = self._next_beat = monotonic()
+        self._told: list[Message] = []
+        """What the parts have told and nobody has dealt with yet."""
+        self._on_air: list[tuple[Snapshot, list[AirParts]]] = []
+        """What is heard at this instant."""
+        self._listened = self._next_listen = self._next_look = self._next_beat = monotonic()
 
     # The clock.
 
@@ -256,9 +266,15 @@ class RealtimeWorld(World):
         self._tell_clock()
         for peer in self.parts.peers.values():
             peer.heard_s = monotonic()
-        super().run(progress)
-        drain_ns = self.scenario.duration_ns + self.centre.policy.deadline_ns + ns_from_s(0.1)
-        self._wait_until(drain_ns)
+        gc.collect()
+        gc.freeze()  # what is there by now makes no collection in the middle of a run longer
+        try:
+            super().run(progress)
+            drain_ns = self.scenario.duration_ns + self.centre.policy.deadline_ns + ns_from_s(0.1)
+            self._wait_until(drain_ns)
+            self._listen(math.inf)
+        finally:
+            gc.unfreeze()
 
     def _passing_of_time(self, progress: Callable[[int], None] | None) -> Callable[[int], None]:
         last_ns = -1
@@ -277,18 +293,19 @@ class RealtimeWorld(World):
         return passes
 
     def _wait_until(self, t_ns: int) -> None:
-        """Listen to the parts until a time has come."""
+        """Let a time come, and now and then hear what the parts have to tell."""
         while True:
             wait_s = self.clock.seconds_until(t_ns)
             now = monotonic()
             if now >= self._next_look:
                 self._look(now)
-            if 0.0 < wait_s < 0.001:
-                time.sleep(wait_s)
-                wait_s = 0.0
-            self._listen(min(wait_s, max(0.0, self._next_look - now)))
-            if wait_s <= 0.0:
+            elif now >= self._next_listen:
+                # Whoever is behind listens all the same: else what is told would pile up.
+                self._listen(now + max(LEAST_LISTENING_S, wait_s - LEAST_LISTENING_S))
+            elif wait_s <= 0.0:
                 return
+            else:
+                time.sleep(min(wait_s, self._next_look - now, self._next_listen - now))
 
     def _keep_pace(self, t_ns: int) -> None:
         lag_s = max(0.0, self.clock.seconds_between(t_ns, self.clock.now_ns()))
@@ -305,51 +322,90 @@ class RealtimeWorld(World):
     # The way of one snapshot.
 
     def _live(self, ue: str) -> Generator[simpy.Event, Any, None]:
-        """Move a UE and have it heard; what is heard is made before its time."""
+        """Move a UE and have it heard; what is heard is made before its time, when there is little to do."""
+        last_ns = 0
         for snapshot in self._snapshots(ue):
-            pilots = self._channel.pilots(ue, snapshot.seq)
-            yield self._agenda.at(snapshot.t_sample_ns, Moment.SAMPLE)
+            t_ns = snapshot.t_sample_ns
+            if last_ns < (idle_ns := (last_ns + t_ns) // 2):
+                yield self._agenda.at(idle_ns, Moment.CLOSE)
+            last_ns = t_ns
+            on_air = self._prepared(snapshot)
+            yield self._agenda.at(t_ns, Moment.SAMPLE)
             if self._behind and self.pace.policy == "degrade":
                 self.skipped += 1
                 continue
-            self.events.add(Event(snapshot.t_sample_ns, "sample", f"{ue}#{snapshot.seq}"))
-            self.centre.expect(snapshot)
-            self._embed(snapshot, pilots)
+            if not self._on_air:
+                self._agenda.call(t_ns, Moment.PUBLISH, self._send)
+            self._on_air.append((snapshot, on_air))
 
-    def _embed(self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64]) -> None:
-        """Each BS that is there hears the snapshot."""
+    def _prepared(self, snapshot: Snapshot) -> list[AirParts]:
+        """What each BS will hear of a snapshot."""
+        pilots = self._channel.pilots(snapshot.ue, snapshot.seq)
         self.csi_bits = pilots[0].size * CSI_BITS_PER_ELEMENT
-        t_sample_ns = snapshot.t_sample_ns
-        for index, (bs, station) in enumerate(self._stations.items()):
-            key = (bs, snapshot.ue, snapshot.seq)
-            self.ledger.owe(*key, t_sample_ns)
-            if not station.up or bs in self.watch.lost:
-                self._withhold(*key, t_sample_ns, BS_DOWN)
-                continue
-            self.passages.owe(key, t_sample_ns)
-            self.parts.air.publish(
+        t_ns = snapshot.t_sample_ns
+        return [
+            encode_air(
                 Air(
                     station.run,
-                    *key,
-                    t_sample_ns,
-                    t_sample_ns + self._processing_ns,
+                    bs,
+                    snapshot.ue,
+                    snapshot.seq,
+                    t_ns,
+                    t_ns + self._processing_ns,
                     float(self._channel.noise_variance[index]),
                     pilots[index],
                 )
             )
+            for index, (bs, station) in enumerate(self._stations.items())
+        ]
+
+    def _send(self) -> None:
+        """All that is heard at one instant, BS by BS: each then embeds all UEs in one go."""
+        now, on_air = monotonic(), self._on_air
+        hears = [station.up and bs not in self.watch.lost for bs, station in self._stations.items()]
+        for index, is_there in enumerate(hears):
+            for _, parts in on_air if is_there else ():
+                self.parts.air.publish_parts(parts[index])
+        for snapshot, _ in on_air:
+            t_ns, ue, seq = snapshot.t_sample_ns, snapshot.ue, snapshot.seq
+            self.events.add(Event(t_ns, "sample", f"{ue}#{seq}"))
+            self.centre.expect(snapshot)
+            for bs, is_there in zip(self._stations, hears, strict=True):
+                self.ledger.owe(bs, ue, seq, t_ns)
+                if is_there:
+                    self.passages.owe((bs, ue, seq), t_ns)
+                else:
+                    self._withhold(bs, ue, seq, t_ns, BS_DOWN)
+        self._on_air = []
+        # The parts have work to do now: what they have to tell can wait a little, but not for ever.
+        self._next_listen = min(now + LISTEN_EVERY_S, self._listened + 2 * LISTEN_EVERY_S)
 
     # What the parts report.
 
-    def _listen(self, timeout_s: float) -> None:
-        messages = self.parts.control.receive(timeout_s)
+    def _listen(self, until_s: float) -> None:
+        """Take what the parts have told, and deal with it while there is time.
+
+        Reports say themselves when things happened, so they can wait until nothing else is to be done.
+        """
+        self._told += self.parts.control.receive(0.0)
         # The broker has a frame before the central unit does, whoever was heard first.
-        for message in sorted(messages, key=lambda one: one.peer == CU):
+        self._told.sort(key=lambda message: message.peer == CU)
+        for done, message in enumerate(self._told):
+            if monotonic() >= until_s:
+                del self._told[:done]
+                break
             self._hear(message)
+        else:
+            self._told.clear()
+        self._listened = monotonic()
+        self._next_listen = self._listened + (0.0 if self._told else LISTEN_EVERY_S)
 
     def _hear(self, message: Message) -> None:
         peer = self.parts.peers.get(message.peer)
         if peer is None:
             return
+        if message.kind == "hello" and peer.ready:
+            self.watch.starts_over(message.peer)
         if self.parts.greet(message):
             if message.kind == "ready":
                 self.parts.control.send(message.peer, "begin", self.clock.plan())
@@ -510,6 +566,8 @@ class RealtimeWorld(World):
 
     def _look(self, now: float) -> None:
         """Several times a second: who is there, what is overdue, what others want."""
+        if now > self._next_look + AWAY_S:
+            self.passages.hear()  # the world itself was away: what was said meanwhile is still to be heard
         self._next_look = now + LOOK_EVERY_S
         self.watch.look()
         self.parts.air.tidy()
@@ -688,6 +746,7 @@ def run_realtime(
                 scenario_yaml=scenario.to_yaml(),
                 versions=versions(model.digest.hex()),
                 headline=headline(scenario) | {"mode": "realtime"},
+                rows_per_part=ROWS_PER_PART,
             )
         )
         world = RealtimeWorld(

@@ -53,6 +53,8 @@ class TableWriter:
         self._rows: list[Sequence[Any]] = []
         self._num_parts = 0
         self._parts.mkdir()
+        # The first table that is written takes a quarter of a second: not in the middle of a run.
+        pq.write_table(self._schema.empty_table(), pa.BufferOutputStream())
 
     def append(self, row: Sequence[Any]) -> None:
         """Add a row: its values in the order of the schema."""
@@ -189,6 +191,7 @@ class Recorder:
         scenario_yaml: the scenario with every default written out.
         versions: see `versions()`.
         headline: what the summary says from the start (scenario, seed).
+        rows_per_part: rows of a table that may be lost when the process is killed, and wait in its memory.
     """
 
     def __init__(
@@ -198,8 +201,10 @@ class Recorder:
         scenario_yaml: str,
         versions: Mapping[str, Any],
         headline: Mapping[str, Any],
+        rows_per_part: int = ROWS_PER_PART,
     ) -> None:
         self.folder = folder
+        self._rows_per_part = rows_per_part
         self._scenario_yaml = scenario_yaml
         self._versions = versions
         self._headline = dict(headline)
@@ -209,7 +214,7 @@ class Recorder:
         write_json(self.folder.path / VERSIONS_FILE, self._versions)
         write_json(self.folder.path / SUMMARY_FILE, self._headline | {"complete": False, "closed": False})
         write_text(self.folder.path / SCENARIO_FILE, self._scenario_yaml)
-        self.tables = {name: TableWriter(self.folder, name, ROWS_PER_PART) for name in TABLE_NAMES}
+        self.tables = {name: TableWriter(self.folder, name, self._rows_per_part) for name in TABLE_NAMES}
         self.bus = BusWriter(self.folder.bus_path)
         return self
 

@@ -77,6 +77,10 @@ class Watch:
             elif peer.process is not None and silent_s > HUNG_S and now - self._lost_s[name] > HUNG_S:
                 peer.process.kill()
 
+    def starts_over(self, name: str) -> None:
+        """A part that was there says hello: what it held is gone with its former life."""
+        self._lose(name, "starts over")
+
     def _lose(self, name: str, why: str) -> None:
         if name in self._lost_s:
             return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sim.cli.options import Overrides, ScenarioFile
+
+if TYPE_CHECKING:
+    from sim.chaos import Chaos
 
 
 def chaos(
@@ -40,10 +43,23 @@ def chaos(
         result = run_realtime(loaded, folder, prepare=trouble.prepare)
     except InvalidRunError as error:
         typer.echo(str(error), err=True)
+        _tell_memory(trouble)
         raise typer.Exit(1) from error
     print_summary(result.summary)
     typer.echo("dealt: " + ", ".join(f"{kind} {count}" for kind, count in sorted(trouble.dealt.items())))
     lost = result.summary["parts_lost"]
     typer.echo("parts lost: " + (", ".join(f"{name} {count}" for name, count in lost.items()) or "none"))
-    for name, slope in trouble.slopes_bytes_per_s().items():
-        typer.echo(f"memory of {name}: {slope / 1024:+.1f} kiB/s")
+    _tell_memory(trouble)
+    broken = trouble.verdict(result)
+    for what in broken:
+        typer.echo(what, err=True)
+    if broken:
+        raise typer.Exit(1)
+    typer.echo(
+        "no part died by itself, every fix has its covariance, every frame has its fate, memory is flat"
+    )
+
+
+def _tell_memory(trouble: Chaos) -> None:
+    for name, slope in sorted(trouble.slopes_bytes_per_s().items()):
+        typer.echo(f"memory of {name}: {slope / 1024:+.2f} KiB/s")

@@ -93,6 +93,10 @@ def run(
         except InvalidRunError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            left = f"what there was by then is in {folder}" if folder.exists() else "nothing was written"
+            typer.echo(f"stopped: {left}", err=True)
+            raise typer.Exit(130) from None
         print_summary(result.summary)
         if realtime:
             typer.echo(_lag_text(result))

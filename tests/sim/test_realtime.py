@@ -178,6 +178,7 @@ def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path
         [*command, "--zmq", "tcp://127.0.0.1:*", "--out", str(tmp_path)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
     with process, zmq.Context() as context, context.socket(zmq.SUB) as stream:
@@ -193,7 +194,10 @@ def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path
         process.send_signal(number)
         process.wait(20)
         took_s = time.monotonic() - told
+        assert process.stderr is not None
+        last_line = process.stderr.read().decode().splitlines()[-1]
     assert process.returncode == 130
+    assert last_line == f"stopped: what there was by then is in {tmp_path}"
     assert took_s < 4.0, "two seconds, and what a busy machine adds"
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["complete"], summary["closed"]) == (False, True)
