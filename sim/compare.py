@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from models.path_table import PathTable
     from models.training import Trainer
 
-Report = Callable[[str], object]
+Report = Callable[[str], None]
 Points = tuple["PathTable", "PathTable"]
 
 

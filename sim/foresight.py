@@ -155,8 +155,8 @@ class ForesightedFuser(Fuser):
             self._learn(snapshot.bs_used, was_foreseen=fused is not None)
         if len(unknown) == len(snapshots):
             return super().fuse(snapshots)
-        fused = super().fuse(unknown)
-        late = iter(zip(fused.position_m, fused.covariance_m2, fused.finite, strict=True))
+        anew = super().fuse(unknown)
+        late = iter(zip(anew.position_m, anew.covariance_m2, anew.finite, strict=True))
         rows = [next(late) if found is None else found for found in known]
         position_m, covariance_m2, finite = zip(*rows, strict=True)
         return Fused(np.array(position_m), np.array(covariance_m2), np.array(finite, np.bool_))

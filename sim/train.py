@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.path_table import PathTable
     from models.training import Trainer
 
-Report = Callable[[str], object]
+Report = Callable[[str], None]
 
 NEEDED = ("torch", "onnx")
 EVERY_S = 60.0

@@ -11,7 +11,7 @@ from models.path_table import PathTable, concatenate, read_path_table
 from sim.channel.benchmark import POOLS, Pool, chunk_positions, num_chunks
 from sim.channel.errors import ChannelError
 from sim.channel.traces import traces_cache
-from sim.channel.tracing import Report, join, say, trace_chunks
+from sim.channel.tracing import OpenEngine, Report, join, say, trace_chunks
 from sim.channel.world import World, world_of
 from sim.city import HeightMap
 from sim.deployment import MUNICH6
@@ -21,7 +21,11 @@ HeightGrid = tuple[NDArray[np.floating], float, float, float]
 
 
 def trace_benchmark(
-    pool_name: str, chunks: int | None = None, out: Path | None = None, report: Report = say
+    pool_name: str,
+    chunks: int | None = None,
+    out: Path | None = None,
+    report: Report = say,
+    open_engine: OpenEngine | None = None,
 ) -> list[Path]:
     """Trace random outdoor points of the ``munich6`` benchmark into the user's cache.
 
@@ -30,6 +34,7 @@ def trace_benchmark(
         chunks: Only so many of its chunks.
         out: Also write all chunks as one file to this folder.
         report: Gets lines of progress.
+        open_engine: Makes what traces chunks side by side, perhaps elsewhere; None: this process traces.
 
     Returns:
         The chunks, or the one file in ``out``.
@@ -39,7 +44,7 @@ def trace_benchmark(
     """
     pool = pool_of(pool_name)
     world = world_of(MUNICH6)
-    paths = trace_pool(world, pool, traces_cache(), munich_heights(), chunks, report)
+    paths = trace_pool(world, pool, traces_cache(), munich_heights(), chunks, report, open_engine)
     return paths if out is None else [join(paths, out / f"{pool.name}-{world.key()}.h5")]
 
 
@@ -75,6 +80,7 @@ def trace_pool(
     heights: HeightGrid,
     chunks: int | None = None,
     report: Report = say,
+    open_engine: OpenEngine | None = None,
 ) -> list[Path]:
     """Trace the first ``chunks`` chunks of a pool (default: all) into ``cache``; resumes by itself.
 
@@ -85,7 +91,7 @@ def trace_pool(
         chunk_path(cache, world, pool, chunk): chunk_positions(pool, chunk, *heights)
         for chunk in range(min(total, chunks or total))
     }
-    trace_chunks(world, pool.name, wanted, report)
+    trace_chunks(world, pool.name, wanted, report, open_engine)
     return list(wanted)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +25,16 @@ from sim.channel.traces import (
 )
 from sim.channel.world import World, world_of
 from sim.scenario import Scenario
+from sim.study.engine import Engine, Failure, SerialEngine, Task, WorkerFactory
 
 CHUNK = 100
 """Positions per chunk of a scenario."""
 
 Positions = NDArray[np.float64]
-Report = Callable[[str], object]
+Report = Callable[[str], None]
 """Gets a line of progress now and then."""
+OpenEngine = Callable[[WorkerFactory], Engine]
+"""Makes an engine whose workers come from a factory."""
 
 
 def say(line: str) -> None:
@@ -75,7 +80,10 @@ def check_may_trace(count: int, may_trace: bool = True) -> None:
 
 
 def trace_scenarios(
-    scenarios: Sequence[Scenario], out: Path | None = None, report: Report = say
+    scenarios: Sequence[Scenario],
+    out: Path | None = None,
+    report: Report = say,
+    open_engine: OpenEngine | None = None,
 ) -> list[Path]:
     """Trace what is missing of the scenarios' positions, into one file for each scenario that lacks any.
 
@@ -83,6 +91,7 @@ def trace_scenarios(
         scenarios: What to trace.
         out: Trace what this folder lacks, into it; None: what no folder has, into the user's cache.
         report: Gets lines of progress.
+        open_engine: Makes what traces chunks side by side, perhaps elsewhere; None: this process traces.
 
     Raises:
         ChannelError: The ray tracer cannot run here, or a stored trace is damaged.
@@ -99,7 +108,8 @@ def trace_scenarios(
             raise ChannelError(str(error)) from error
         if len(missing):
             check_may_trace(len(missing))
-            written.append(trace_positions(world, scenario.name, missing, out or traces_cache(), report))
+            folder = out or traces_cache()
+            written.append(trace_positions(world, scenario.name, missing, folder, report, open_engine))
         else:
             report(
                 f"{scenario.name}: nothing to do, all {sum(map(len, wanted.values()))} positions are there"
@@ -107,7 +117,14 @@ def trace_scenarios(
     return written
 
 
-def trace_positions(world: World, name: str, position_m: Positions, folder: Path, report: Report) -> Path:
+def trace_positions(
+    world: World,
+    name: str,
+    position_m: Positions,
+    folder: Path,
+    report: Report,
+    open_engine: OpenEngine | None = None,
+) -> Path:
     """Trace positions ``[n, 3]`` into one file of a folder, whose name tells the positions and the world."""
     make_folder(folder)
     digest = f"{position_digest(position_m)}-{world.key()}"
@@ -120,6 +137,7 @@ def trace_positions(world: World, name: str, position_m: Positions, folder: Path
             for start in range(0, len(position_m), CHUNK)
         },
         report,
+        open_engine,
     )
     done = sorted(chunks.glob("*.h5"))
     target = join(done, folder / f"{name}-{digest}.h5")
@@ -129,25 +147,47 @@ def trace_positions(world: World, name: str, position_m: Positions, folder: Path
     return target
 
 
-def trace_chunks(world: World, name: str, chunks: Mapping[Path, Positions], report: Report) -> None:
-    """Trace the positions of each file that is not there yet."""
+def trace_chunks(
+    world: World,
+    name: str,
+    chunks: Mapping[Path, Positions],
+    report: Report,
+    open_engine: OpenEngine | None = None,
+) -> None:
+    """Trace the positions of each file that is not there yet; files appear one by one, in any order."""
     todo = {path: position_m for path, position_m in chunks.items() if not path.is_file()}
     if not todo:
         return
     total = sum(map(len, chunks.values()))
     left = sum(map(len, todo.values()))
-    tracer = Tracer(world)
+    make_worker = partial(TracingWorker, world)
+    engine = SerialEngine(make_worker) if open_engine is None else open_engine(make_worker)
     report(f"{name}: {left} of {total} positions to trace")
     started, traced = time.monotonic(), 0
-    for path, position_m in todo.items():
-        store(tracer.trace(position_m), path)
-        traced += len(position_m)
-        left -= len(position_m)
-        each_s = (time.monotonic() - started) / traced
-        report(
-            f"{name}: {total - left} of {total} positions, {1e3 * each_s:.0f} ms each, "
-            f"{each_s * left:.0f} s to go"
-        )
+    tasks = {Task("trace", position_m): path for path, position_m in todo.items()}
+    with closing(engine):
+        for task, table in engine.map(tasks, report):
+            if isinstance(table, Failure):
+                raise ChannelError(f"{name}: positions could not be traced: {table.reason}")
+            store(table, tasks[task])
+            traced += len(table)
+            left -= len(table)
+            each_s = (time.monotonic() - started) / traced
+            report(
+                f"{name}: {total - left} of {total} positions, {1e3 * each_s:.0f} ms each, "
+                f"{each_s * left:.0f} s to go"
+            )
+
+
+class TracingWorker:
+    """Traces chunk after chunk in one world."""
+
+    def __init__(self, world: World) -> None:
+        self._tracer = Tracer(world)
+
+    def trace(self, position_m: Positions) -> PathTable:
+        """Paths of positions ``[n, 3]``."""
+        return self._tracer.trace(position_m)
 
 
 def join(chunks: Sequence[Path], target: Path) -> Path:

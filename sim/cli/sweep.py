@@ -23,23 +23,35 @@ def sweep(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one per core")] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="pool|ray", help="Processes of this machine, or a Ray cluster.")
+    ] = "pool",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
+    ] = None,
     compare: Annotated[
         int | None, typer.Option(min=1, help="Run so many points separately too and compare.")
     ] = None,
 ) -> None:
     """Run a scenario with every combination of values, and keep the figures of all runs."""
+    from sim.study.engine import check_engine
     from sim.study.spec import load_study
 
+    check_engine(engine, address)
     study = load_study(scenario, axes or (), repeat)
 
     from sim.cli.progress import progress_of_points
-    from sim.study.sweep import Listener
+    from sim.study.sweep import Listener, engine_of
     from sim.study.sweep import compare as compare_points
     from sim.study.sweep import sweep as run_sweep
 
     folder = out or Path("studies") / study.name
-    with progress_of_points(study.name) as (tell, progress):
-        done = run_sweep(study, folder, resume=resume, jobs=jobs, listener=Listener(tell, progress))
+    with (
+        engine_of(study, jobs, engine, address) as workers,
+        progress_of_points(study.name) as (tell, progress),
+    ):
+        done = run_sweep(study, folder, resume=resume, engine=workers, listener=Listener(tell, progress))
     per_point_s = done.wall_time_s / max(1, done.computed)
     typer.echo(
         f"{folder}: {done.computed} points in {done.wall_time_s:.1f} s ({1e3 * per_point_s:.0f} ms each), "

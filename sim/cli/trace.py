@@ -22,27 +22,45 @@ def trace(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the traces.", show_default="the user's cache")
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(metavar="pool|ray", help="Where chunks are traced: processes here, or a Ray cluster."),
+    ] = "pool",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Chunks side by side.", show_default="pool: 1, ray: one per core"),
+    ] = None,
 ) -> None:
     """Trace the propagation paths of scenarios, or of the benchmark's points; resumes by itself.
 
     Progress goes to stderr, the names of the files to stdout.
     """
+    from functools import partial
+
     from sim.errors import UserError
     from sim.scenario import load_scenario
+    from sim.study.engine import check_engine, make_engine
 
+    check_engine(engine, address)
+    jobs = 1 if jobs is None and engine == "pool" else jobs
+    open_engine = partial(make_engine, jobs=jobs, kind=engine, address=address)
     words = scenarios or []
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in overrides]
     if pool is not None and not words:
         from sim.channel.pool import trace_benchmark
 
-        written = trace_benchmark(pool, chunks, out)
+        written = trace_benchmark(pool, chunks, out, open_engine=open_engine)
     elif files and pool is None and chunks is None:
         loaded = [load_scenario(file, overrides) for file in files]
 
         from sim.channel.tracing import trace_scenarios
 
-        written = trace_scenarios(loaded, out)
+        written = trace_scenarios(loaded, out, open_engine=open_engine)
     else:
         raise UserError("trace takes either scenario files or --pool NAME")
     for path in written:

@@ -45,7 +45,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim.foresight.ForesightedFuser.fuse", Fuser.fuse)
 
 
-DISTURBED = {
+DISTURBED: dict[str, dict[str, Any]] = {
     "loss": {"fronthaul.default.loss": {"kind": "bernoulli", "rate": "20 %"}},
     "late": {"fronthaul.default.capacity": "900 kbit/s", "cu.late": "retrodict"},
     "outage": {"faults": [{"at": "200 ms", "kind": "bs_down", "bs": "bs2", "for": "400 ms"}]},
