@@ -10,6 +10,9 @@ from models.gaussian import chol3, local_gaussian, solve3
 from models.layers import CentralUnit, DenseBlock, SiteLinear, SiteNorm, exact
 from models.shape import Shape
 
+NORMED_TO = 10.0
+"""Root mean square of what a ``normed`` central unit gives to its LSTM, whose weights start small."""
+
 
 class TokenBlock(nn.Module):
     """Residual block: mixing over all subcarriers (per head), then over channels."""
@@ -163,7 +166,7 @@ class Fusion(CentralUnit):
     def accumulate(self, fused: Tensor) -> Tensor:
         """Frequency evidence accumulation (32): hidden states ``[B, N, hidden]`` from ``fused [B, D]``."""
         if self.shape.normed:
-            fused = fused * torch.rsqrt(fused.square().mean(-1, keepdim=True) + 1e-9)
+            fused = fused * (torch.rsqrt(fused.square().mean(-1, keepdim=True) + 1e-9) * NORMED_TO)
         states: Tensor = self.lstm(fused.reshape(-1, self.shape.subcarriers, self.width))[0]
         return states.float()
 

@@ -35,7 +35,7 @@ class Shape:
         cu: ``paper`` is (23)–(33) alone; ``extended`` adds what :class:`models.network.Fusion` says;
             ``late_fusion`` is an MLP over all messages, ``fixes`` the paper's over the messages of
             ``local_fix``.
-        normed: Whether what attention gives is scaled to unit power before the LSTM, as Transformers do.
+        normed: Whether what attention gives is scaled to a fixed power before the LSTM, as Transformers do.
         cma: Whether gains weigh the values by (26); otherwise M = I there: a plain Transformer layer.
         hidden: Of the LSTM.
         fusion: Width of the dense layer beside the attention (``extended``), or of ``late_fusion``.

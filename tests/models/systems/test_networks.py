@@ -10,7 +10,7 @@ from torch import nn
 from models.build import build_encoder, build_fusion, encoder_of
 from models.layers import CENTRE_M, SCALE_M
 from models.messages import product_of_gaussians
-from models.network import Fusion
+from models.network import NORMED_TO, Fusion
 from models.preprocessing import side_features
 from models.systems.centres import FixFusion, LateFusion
 from models.systems.encoders import OfdmCnn, halved
@@ -106,7 +106,7 @@ def test_fixes_start_from_the_product_of_the_gaussians_that_arrive() -> None:
     assert found.numpy() == pytest.approx(wanted, abs=0.05)
 
 
-def test_tokens_are_projected_and_scaled_to_unit_power() -> None:
+def test_tokens_are_projected_and_scaled_to_a_fixed_power() -> None:
     shape = replace(PAPER, token=3, normed=True)
     fusion = shaken(Fusion(shape))
     assert isinstance(fusion, Fusion)
@@ -119,7 +119,7 @@ def test_tokens_are_projected_and_scaled_to_unit_power() -> None:
         fusion(5 * latent, gain, present)
         tokens = fusion.tokens(latent)
     assert seen[0].shape == (BATCH, 12, 3)
-    assert seen[0].square().mean(dim=(1, 2)).tolist() == pytest.approx([1.0] * BATCH, rel=1e-3)
+    assert seen[0].square().mean(dim=(1, 2)).tolist() == pytest.approx([NORMED_TO**2] * BATCH, rel=1e-3)
     one = fusion.to_token.weight.detach() @ latent[0, 1, 4]
     assert tokens[0, 1].reshape(12, 3)[4].numpy() == pytest.approx(one.numpy(), abs=1e-5)
 
