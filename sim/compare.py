@@ -141,7 +141,6 @@ def export(trainer: Trainer, folder: Path, report: Report) -> Path:
         "world": world_of(MUNICH6).key(),
         "points": len(trainer.samples),
         "history": trainer.history,
-        "config": asdict(trainer.config),
     }
     export_system(trainer, folder, about)
     report(f"exported to {folder}")

@@ -349,14 +349,12 @@ class Framed:
 
 def other_systems(arrivals: Kept[Arrivals]) -> dict[str, Callable[[], System]]:
     """What is compared with the shipped models, by name; each is loaded when it is called for."""
-    from models.systems.compared import COMPARED, ORDER, compared_systems
+    from models.systems.compared import compared_names, compared_systems
 
     def trained(name: str) -> Callable[[], System]:
         return lambda: Framed(compared_systems([name])[0])
 
-    found = {path.parent.name for path in COMPARED.glob("*/model.json")}
-    names = sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-    return {name: trained(name) for name in names} | music_systems(arrivals)
+    return {name: trained(name) for name in compared_names()} | music_systems(arrivals)
 
 
 def embedding_systems(

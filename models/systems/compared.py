@@ -6,7 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.estimation import LmmseEstimator, pilot_symbols
-from models.quantiser import check_bits, dequantise, quantise
+from models.quantiser import check_bits, dequantise, quantise, rescale_step
 from models.runtime import WEIGHTS, ModelError, file_hashes
 from models.systems.front import EMBEDDING, FIX, MESSAGES, payload_bits, system_input
 from models.systems.local_fix import sent_numbers
@@ -41,6 +41,7 @@ class SystemDescription:
         gain_floor_db: Weaker links count as this weak.
         covariance_scale: What the network's covariances are multiplied with.
         samples_trained: Samples seen in training.
+        short_bits: Other resolutions of its messages that it was trained for.
         files: SHA-256 of the other files.
     """
 
@@ -55,7 +56,13 @@ class SystemDescription:
     gain_floor_db: float
     covariance_scale: float
     samples_trained: int
+    short_bits: tuple[int, ...]
     files: dict[str, str]
+
+    def at(self, bits: int) -> SystemDescription:
+        """The same with messages of another resolution."""
+        steps = tuple(rescale_step(step, self.bits, bits) for step in self.steps)
+        return replace(self, bits=bits, steps=steps)
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -73,16 +80,20 @@ class ComparedSystem:
     Args:
         folder: Holds ``model.json``, ``encoder.onnx`` (all base stations' at once) and ``centre.onnx``; the
             estimator is shared by all systems and lies beside the folder.
+        bits: Q, for a system that was trained for several; None: the one it is named for.
 
     Raises:
         ModelError: A file is missing or damaged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bits: int | None = None) -> None:
         self.folder = folder
         self.description = read_system(folder)
         _check_files(folder, self.description.files)
         self.name = self.description.system
+        if bits is not None:
+            self.name = f"{self.name}-q{bits}"
+            self.description = self.description.at(bits)
         self.csi_shape = self.description.csi_shape
         self.samples_trained = self.description.samples_trained
         rows, columns = self.description.message_shape
@@ -159,17 +170,27 @@ class ComparedSystem:
 def compared_systems(names: Sequence[str] | None = None) -> list[ComparedSystem]:
     """The shipped systems of the comparison, or those named, in the order of the comparison.
 
+    A system that was trained for several resolutions is there in each: ``NAME``, ``NAME-q8`` ….
+
     Raises:
         ModelError: There is none of a name, or it is damaged.
     """
-    there = {path.parent.name: path.parent for path in sorted(COMPARED.glob("*/model.json"))}
-    if names is None:
-        order = {name: place for place, name in enumerate(ORDER)}
-        names = sorted(there, key=lambda name: (order.get(name, len(order)), name))
-    for name in names:
+    there = compared_names()
+    for name in names or ():
         if name not in there:
             raise ModelError(f"no compared system '{name}' (there are: {', '.join(there) or 'none'})")
-    return [ComparedSystem(there[name]) for name in names]
+    return [ComparedSystem(*there[name]) for name in (there if names is None else names)]
+
+
+def compared_names() -> dict[str, tuple[Path, int | None]]:
+    """Names of the shipped systems in the order of the comparison, with the folder and the Q of each."""
+    folders = {path.parent.name: path.parent for path in sorted(COMPARED.glob("*/model.json"))}
+    found: dict[str, tuple[Path, int | None]] = {}
+    for name in sorted(folders, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
+        found[name] = (folders[name], None)
+        for bits in read_system(folders[name]).short_bits:
+            found[f"{name}-q{bits}"] = (folders[name], bits)
+    return found
 
 
 ORDER = (
@@ -177,7 +198,7 @@ ORDER = (
     "ecc-q10-split", "ecc-q10-antenna", "res-segnet", "transformer", "adcpm", "mfcnet-style",
     "csi-16-bit", "csi-bfp9", "csi-mean-bfp9", "local-fixes",
 )  # fmt: skip
-"""Of the rows."""
+"""Of the rows: the folders."""
 
 
 def read_system(folder: Path) -> SystemDescription:
@@ -201,6 +222,7 @@ def read_system(folder: Path) -> SystemDescription:
             gain_floor_db=float(found["gain_floor_db"]),
             covariance_scale=float(found["covariance_scale"]),
             samples_trained=int(found["samples_trained"]),
+            short_bits=_short_bits(found["config"], int(found["bits"])),
             files=dict(found["files"]),
         )
     except ModelError:
@@ -211,6 +233,12 @@ def read_system(folder: Path) -> SystemDescription:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def _short_bits(config: dict[str, Any], bits: int) -> tuple[int, ...]:
+    if not config["short_share"]:
+        return ()
+    return tuple(sorted((int(short) for short in config["short_bits"] if short != bits), reverse=True))
 
 
 def _check_files(folder: Path, wanted: dict[str, str]) -> None:

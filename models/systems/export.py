@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
         "gain_floor_db": shape.gain_floor_db,
         "covariance_scale": covariance_scale(trainer),
         "parameters": trainer.num_parameters,
+        "config": asdict(config),
         **about,
         "files": {
             path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
