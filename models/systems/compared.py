@@ -107,6 +107,12 @@ class ComparedSystem:
         self._encoder, self._centre = _session(folder / "encoder.onnx"), _session(folder / "centre.onnx")
         self._encoder_inputs = {node.name for node in self._encoder.get_inputs()}
 
+        self._made_with = folder, bits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To other processes it travels as its folder."""
+        return type(self), self._made_with
+
     def __repr__(self) -> str:
         return f"ComparedSystem({self.name!r}, {self.payload_bits} bits)"
 
@@ -195,7 +201,7 @@ def compared_names() -> dict[str, tuple[Path, int | None]]:
 
 ORDER = (
     "ecc-r-equal", "ecc-lossless", "ecc-q10", "ecc-q8", "ecc-q6", "ecc-q4", "ecc-q10-scratch",
-    "ecc-q10-split", "ecc-q10-antenna", "res-segnet", "transformer", "adcpm", "mfcnet-style",
+    "ecc-q10-split", "res-segnet", "transformer", "adcpm", "mfcnet-style",
     "csi-16-bit", "csi-bfp9", "csi-mean-bfp9", "local-fixes",
 )  # fmt: skip
 """Of the rows: the folders."""

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from models.export import channel_covariance, covariance_scale, halve, to_onnx
 from models.layers import CentralUnit
-from models.network import Fusion
+from models.network import Encoder, Fusion
+from models.payloads import PAYLOADS
 from models.preprocessing import side_features
 from models.systems.compact import compacted
 from models.systems.compared import ESTIMATOR, FORMAT_VERSION
@@ -53,7 +54,7 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write_networks(trainer, partial, compacted if compact else halve)
+    message_shape = write_networks(trainer, partial, compacted if compact else halve)
     estimator = folder.parent / ESTIMATOR
     if not estimator.is_file():
         np.savez_compressed(estimator, covariance=channel_covariance(trainer))
@@ -64,7 +65,7 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
         "bits": config.bits,
         "steps": [float(step) for step in trainer.steps] if config.message == EMBEDDING else [],
         "csi_shape": [shape.slots, shape.antennas, shape.subcarriers],
-        "message_shape": list(shape.message_shape),
+        "message_shape": message_shape,
         "phase_reference": config.phase_reference,
         "slot_modes": shape.input_modes,
         "gain_floor_db": shape.gain_floor_db,
@@ -84,25 +85,37 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
 
 def write_networks(
     trainer: Trainer, folder: Path, smaller: Callable[[onnx.ModelProto], onnx.ModelProto]
-) -> None:
-    """``encoder.onnx`` and ``centre.onnx``, their weights made smaller."""
+) -> list[int]:
+    """Write ``encoder.onnx`` and ``centre.onnx``, made smaller; returns the shape of what goes between."""
     config, shape = trainer.config, trainer.config.shape
     side = 1 if config.message == ADCPM else side_features(config.phase_reference)
     features = torch.randn(2, shape.num_bs, *shape.input_shape)
-    encoder, centre = _copies(trainer)
+    encoder, centre = copy.deepcopy(trainer.encoder).cpu(), copy.deepcopy(trainer.fusion).cpu()
+    between = list(shape.message_shape)
+    if isinstance(centre, Fusion):
+        centre.fix_query()
+        if config.message in PAYLOADS and isinstance(encoder, Encoder) and shape.token is not None:
+            project_at_once(encoder, centre)
+            between[-1] = shape.token
     inputs = {"features": features, "side": torch.randn(2, shape.num_bs, side)}
     to_onnx(encoder, inputs, ["latent"], folder / "encoder.onnx", smaller)
     messages = {
-        "latent": torch.randn(2, shape.num_bs, *shape.message_shape),
+        "latent": torch.randn(2, shape.num_bs, *between),
         "gain_db": torch.full((2, shape.num_bs), 20.0),
         "present": torch.ones(2, shape.num_bs),
     }
     to_onnx(_Centre(centre), messages, ["position", "covariance"], folder / "centre.onnx", smaller)
+    return between
 
 
-def _copies(trainer: Trainer) -> tuple[nn.Module, CentralUnit]:
-    """The networks on the CPU; attention's one query goes through the keys now, not in every run."""
-    encoder, centre = copy.deepcopy(trainer.encoder).cpu(), copy.deepcopy(trainer.fusion).cpu()
-    if isinstance(centre, Fusion):
-        centre.fix_query()
-    return encoder, centre
+@torch.no_grad()
+def project_at_once(encoder: Encoder, centre: Fusion) -> None:
+    """Where both run at the central unit and nothing is quantised, two linear maps in a row become one."""
+    project, tokens = encoder.project, encoder.shape.subcarriers
+    onto = centre.to_token.weight.T
+    for name in ("weight", "bias"):
+        wide = getattr(project, name)
+        narrow = wide.reshape(*wide.shape[:-1], tokens, -1) @ onto
+        setattr(project, name, nn.Parameter(narrow.reshape(*wide.shape[:-1], -1)))
+    centre.shape = replace(centre.shape, latent=centre.width, token=None)
+    del centre.to_token
