@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.dataset_network import LinkEncoder, PlaceFusion
+from models.dataset_network import LinkEncoder
+from models.dataset_regression import BlendedFusion
 from models.dataset_runtime import KIND, VERSION
 from models.dataset_training import DatasetTrainer
 from models.export import to_onnx
@@ -36,7 +37,7 @@ class _OneEncoder(nn.Module):
 
 
 class _Estimate(nn.Module):
-    def __init__(self, fusion: PlaceFusion) -> None:
+    def __init__(self, fusion: BlendedFusion) -> None:
         super().__init__()
         self.fusion = copy.deepcopy(fusion).cpu()
 
@@ -47,12 +48,14 @@ class _Estimate(nn.Module):
 def export_dataset_model(trainer: DatasetTrainer, folder: Path) -> Path:
     """Write the best network of a training in ``folder``, which is replaced as a whole.
 
-    The quantiser's steps are calibrated on training groups, covariances on validation groups.
+    Beside it a regression on gains is fitted, see :mod:`models.dataset_regression`. The quantiser's steps
+    are calibrated on training groups, covariances on validation groups.
     """
     config, dataset = trainer.config, trainer.dataset
     networks = trainer.best_networks()
     steps = trainer.quantiser_steps(networks)
-    axis_scale = trainer.covariance_scale(networks, steps)
+    fusion = trainer.blended(networks)
+    axis_scale = trainer.covariance_scale(networks.encoder, fusion, steps)
     bs_ids = [f"bs{number + 1}" for number in range(dataset.num_bs)]
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -71,7 +74,10 @@ def export_dataset_model(trainer: DatasetTrainer, folder: Path) -> Path:
         "gain_db": torch.zeros(2, dataset.num_bs),
         "present": torch.ones(2, dataset.num_bs),
     }
-    to_onnx(_Estimate(networks.fusion), fed, ["position", "covariance"], partial / "fusion.onnx")
+    to_onnx(
+        _Estimate(fusion), fed, ["position", "covariance"], partial / "fusion.onnx",
+        smaller=lambda whole: whole,  # weights of a regression are large and nearly cancel
+    )  # fmt: skip
     best = trainer.best["trial"]
     sites = dataset.bs_position_m
     description = {
@@ -90,6 +96,8 @@ def export_dataset_model(trainer: DatasetTrainer, folder: Path) -> Path:
         "scale_m": float(trainer.fusion.scale_m),
         "free_axes": int(trainer.fusion.free.sum()),
         "axis_scale": axis_scale,
+        "network_share": fusion.share,
+        "regression_points": len(fusion.gains.places),
         "variation": config.trials[best].name if best >= 0 else None,
         "validation_mean_m": trainer.best["mean_m"] if best >= 0 else None,
         "parameters": trainer.num_parameters,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from models.config import Schedule
 from models.dataset import SAME_PLACE_M, Dataset, DatasetError, Split
 from models.dataset_network import LinkEncoder, PlaceFusion, PlaceNetwork
+from models.dataset_regression import BlendedFusion, best_share, fitted
 from models.dataset_runtime import calibrated
 from models.dataset_sampler import DatasetSampler, Variation
 from models.gaussian import lower
@@ -112,6 +113,7 @@ class DatasetTrainer:
         self.config, self.dataset, self.split, self.device = config, dataset, split, device
         self.checkpoint, self.report = checkpoint, report
         rows = split.rows(dataset, "training")
+        self.groups = split.grouping.labels(dataset)[rows]
         self.samples = DatasetSampler(dataset, rows, config.seed + 1, config.bs_dropout, device)
         self.held_out = DatasetSampler(dataset, split.rows(dataset, "validation"), config.seed, 0.0, device)
         self.trial, self.done, self.seconds, self.seen, self.looked = 0, 0, 0.0, 0, 0
@@ -288,6 +290,20 @@ class DatasetTrainer:
             networks.load_state_dict(self.best["networks"])
         return networks.eval()
 
+    def blended(self, networks: PlaceNetwork) -> BlendedFusion:
+        """The central unit of a network, beside a regression on gains, in shares chosen by validation."""
+        samples, held_out = self.samples, self.held_out
+        gains, left = fitted(samples.gain, samples.heard, samples.position, self.groups)
+        found = self.predict(held_out, networks)
+        with torch.no_grad():
+            by_gains = gains(held_out.gain, held_out.heard.float()).double().cpu().numpy()
+        share = best_share(found["position"], by_gains, found["truth"])
+        self.report(
+            f"regression on gains: {left.mean_m:.2f} m on training groups left out in turn; "
+            f"the network's share is {share:.0%}"
+        )
+        return BlendedFusion(networks.fusion, gains, share).eval()
+
     @torch.no_grad()
     def quantiser_steps(self, networks: PlaceNetwork) -> list[float]:
         """Step of each base station: least squared error on training latents of links that were heard."""
@@ -304,16 +320,18 @@ class DatasetTrainer:
         return steps
 
     @torch.no_grad()
-    def covariance_scale(self, networks: PlaceNetwork, steps: list[float]) -> list[float]:
+    def covariance_scale(
+        self, encoder: LinkEncoder, fusion: BlendedFusion, steps: list[float]
+    ) -> list[float]:
         """Factors of the axes' standard deviations that make covariances honest on the validation groups.
 
         They are widened a little, since few groups know little about the spread, and chose the network.
         """
         sampler, size = self.held_out, np.asarray(steps)[:, None]
         features, gain, heard, truth = sampler.at(torch.arange(len(sampler), device=self.device))
-        latent = networks.encoder(features).cpu().numpy()
+        latent = encoder(features).cpu().numpy()
         arrived = dequantise(quantise(latent, self.config.bits, size), self.config.bits, size)
-        position, covariance = networks.fusion.estimate(
+        position, covariance = fusion.estimate(
             torch.tensor(arrived, dtype=torch.float32, device=self.device), gain, heard.float()
         )
         error = (position - truth).double().cpu().numpy()

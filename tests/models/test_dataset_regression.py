@@ -1,0 +1,94 @@
+"""Regression on gains: closed forms against doing it, and how it is blended with a network."""
+
+import numpy as np
+import pytest
+import torch
+
+from models import dataset_regression
+from models.dataset_network import PlaceFusion
+from models.dataset_regression import BlendedFusion, GainRegression, best_share, fitted
+
+
+def room(places: int, packets: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Gains in dB at five sites around a square, all heard, and positions at one height."""
+    draw = np.random.default_rng(seed)
+    angle = np.arange(5) * 2 * np.pi / 5
+    sites = 12 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    position = np.repeat(draw.uniform(-8, 8, (places, 3)) * [1, 1, 0] + [0, 0, 1], packets, axis=0)
+    gain = -20 * np.log10(np.linalg.norm(position[:, None] - sites, axis=2))
+    gain += draw.normal(size=gain.shape) * 0.3
+    return (
+        torch.tensor(gain).float(),
+        torch.ones(gain.shape, dtype=torch.bool),
+        torch.tensor(position).float(),
+    )
+
+
+def names(packets: int, places: int) -> np.ndarray:
+    return np.repeat([f"place {number}" for number in range(places)], packets)
+
+
+def test_unseen_places_are_found_and_height_is_left() -> None:
+    gains, _ = fitted(*room(60, 4, 1), names(4, 60))
+    assert len(gains.places) == 60
+    gain, heard, truth = room(30, 2, 2)
+    found = gains(gain, heard.float())
+    error = torch.linalg.vector_norm(found - truth, dim=1).mean()
+    apart = torch.linalg.vector_norm(truth - truth.mean(0), dim=1).mean()
+    assert error < 0.25 * apart, (error, apart)
+    torch.testing.assert_close(found[:, 2], truth[:, 2])
+
+
+@pytest.mark.parametrize("packets", [1, 3])
+def test_what_is_said_of_groups_left_out_is_what_leaving_them_out_gives(
+    packets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of several places (trajectories), whose closed form is a block at a time."""
+    monkeypatch.setattr(dataset_regression, "REACHES", (0.8,))
+    monkeypatch.setattr(dataset_regression, "NOISES", (0.1,))
+    gain, heard, place = room(12 * packets, 1, 3)
+    group = names(packets, 12)
+    whole, left = fitted(gain, heard, place, group)
+    points = whole.points(gain, heard).double().numpy()
+    target = (place - place.mean(0)).double().numpy()
+    error = []
+    for name in np.unique(group):
+        out = group == name
+        kernel = np.exp(-((points[:, None] - points[~out]) ** 2).sum(2) / (2 * float(whole.reach)))
+        weight = np.linalg.solve(kernel[~out] + 0.1 * np.eye((~out).sum()), target[~out])
+        error.append(np.linalg.norm(kernel[out] @ weight - target[out], axis=1))
+    assert left.mean_m == pytest.approx(np.concatenate(error).mean(), rel=1e-3)
+
+
+def test_who_was_not_heard_counts_as_the_weakest() -> None:
+    gain, heard, place = room(20, 1, 4)
+    gains, _ = fitted(gain, heard, place, names(1, 20))
+    silent = heard.clone()
+    silent[:, 2] = False
+    garbage = gain.clone()
+    garbage[:, 2] = 77.0
+    weak = gain.clone()
+    weak[:, 2] = gain[:, 2].min()
+    torch.testing.assert_close(gains(garbage, silent.float()), gains(weak, heard.float()))
+
+
+def test_shares_are_half_unless_others_are_clearly_better() -> None:
+    truth = np.random.default_rng(5).normal(size=(200, 3))
+    wrong, equal = truth + 1.0, truth - 1.05
+    assert best_share(wrong, equal, truth) == 0.5
+    assert best_share(truth, wrong, truth) == 1.0
+    assert best_share(wrong, truth, truth) == 0.0
+
+
+def test_a_blend_lies_between_and_admits_that_its_parts_disagree() -> None:
+    torch.manual_seed(6)
+    network, gains = PlaceFusion(3, 4, 8), GainRegression(1, 3)
+    gains.centre_m += 10.0
+    fed = torch.randn(7, 3, 4), torch.randn(7, 3), torch.ones(7, 3)
+    one, alone = network.estimate(*fed)
+    both, wider = BlendedFusion(network, gains, 0.25).estimate(*fed)
+    other = gains(*fed[1:])
+    torch.testing.assert_close(both, 0.25 * one + 0.75 * other)
+    apart = one - other
+    expected = alone + 0.25 * 0.75 * torch.einsum("ni,nj->nij", apart, apart)
+    torch.testing.assert_close(wider, expected)
