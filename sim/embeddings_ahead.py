@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
+from nodes.encoding import Encoded, encode_together
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
 from sim.foresight import Fate, Foreseen, Foresight, Message
@@ -40,14 +42,6 @@ Place = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """An embedding that was made ahead."""
-
-    latent: npt.NDArray[np.float32]
-    gain_db: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Chunk:
     """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
 
@@ -60,7 +54,7 @@ class Chunk:
     foreseen: Foreseen | None = None
 
 
-def encode_together(
+def encode_chunk(
     channel: Channel,
     model: PositioningModel,
     bs_ids: Sequence[str],
@@ -82,23 +76,12 @@ def encode_together(
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
     gain_db = np.empty((len(places), len(bs_ids)))
     for column, bs in enumerate(bs_ids):
-        noise_variance = float(channel.noise_variance[column])
-        latent[:, column], gain_db[:, column] = encode_many(model, bs, pilots[:, column], noise_variance)
+        embeddings = encode_together(model, bs, pilots[:, column], float(channel.noise_variance[column]))
+        latent[:, column] = [embedding.latent for embedding in embeddings]
+        gain_db[:, column] = [embedding.gain_db for embedding in embeddings]
     slots, antennas, subcarriers = pilots.shape[2:]
     foreseen = None if foresight is None else foresight.of(latent, gain_db, heard)
     return Chunk(latent, gain_db, (slots, antennas, subcarriers), foreseen)
-
-
-def encode_many(
-    model: PositioningModel, bs: str, pilots: npt.NDArray[np.complex64], noise_variance: float
-) -> tuple[Any, Any]:
-    """Latents and gains of pilots ``[n, ...]``, in one go if the model can do that."""
-    many = getattr(model, "encode_many", None)
-    if many is not None:
-        latents, gains = many(bs, pilots, noise_variance)
-        return latents, gains
-    one_by_one = [model.encode(bs, heard, noise_variance) for heard in pilots]
-    return [embedding.latent for embedding in one_by_one], [embedding.gain_db for embedding in one_by_one]
 
 
 def in_order_of_time(scenario: Scenario) -> list[Place]:
@@ -215,7 +198,7 @@ class EmbeddingsAhead:
 
     def _encoded_here(self) -> tuple[list[Place], Chunk]:
         places = next(self._chunks)
-        return places, encode_together(
+        return places, encode_chunk(
             self._channel, self._model, self._bs_ids, places, self._foresight, self.heard
         )
 
@@ -295,6 +278,7 @@ _here: tuple[Channel, PositioningModel, tuple[str, ...], Foresight | None]
 def _get_ready(scenario: Scenario, foresee: bool) -> None:
     from sim.api import channel_of, model_of
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this process
     global _here
     model = model_of(scenario)
     foresight = Foresight(scenario, model) if foresee else None
@@ -303,4 +287,4 @@ def _get_ready(scenario: Scenario, foresee: bool) -> None:
 
 def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
     channel, model, bs_ids, foresight = _here
-    return encode_together(channel, model, bs_ids, places, foresight, heard)
+    return encode_chunk(channel, model, bs_ids, places, foresight, heard)

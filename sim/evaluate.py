@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from sim.errors import UserError
 from sim.metrics import nees
 from sim.missing import Missing
 from sim.scenario.scenario import Clock
+from sim.study.engine import Failure, OpenEngine, SerialEngine, Task
 from sim.systems import EvaluationError, System
 
 BATCH = 250
@@ -40,6 +43,8 @@ COMPLEX64_BITS = 64
 NONE = Missing()
 
 Floats = NDArray[np.float64]
+Part = tuple[Floats, "Floats | None"]
+"""Positions and covariances of a batch."""
 Progress = Callable[[int], object]
 Seen = Callable[[System, HeldOut, Missing, "Estimates"], object]
 
@@ -71,6 +76,7 @@ def evaluate(
     clock: Clock | None = None,
     progress: Progress = lambda done: None,
     seen: Seen = lambda system, snapshots, missing, estimates: None,
+    open_engine: OpenEngine | None = None,
 ) -> list[dict[str, Any]]:
     """Judge systems on held-out snapshots: one row per system, split, case of missing ones, and subset.
 
@@ -84,6 +90,7 @@ def evaluate(
         clock: How well clocks agree; default: the UE's is unknown.
         progress: Called with the share of the work that is done, in thousandths.
         seen: Called with what rows are made of, for pictures.
+        open_engine: Makes what estimates batches side by side, perhaps elsewhere; None: this process does.
 
     Raises:
         ChannelError: Traces are missing or damaged.
@@ -99,7 +106,8 @@ def evaluate(
             progress(int(1_000 * (number + share) / len(splits)))
 
         about = {"clock": clock.kind, "seed": seed}
-        for system, cases in zip(systems, estimate(systems, snapshots, missing, seed, done), strict=True):
+        found = estimate(systems, snapshots, missing, seed, done, open_engine)
+        for system, cases in zip(systems, found, strict=True):
             for case, estimates in zip(missing, cases, strict=True):
                 seen(system, snapshots, case, estimates)
                 rows += [
@@ -114,35 +122,62 @@ def estimate(
     missing: Sequence[Missing] = (NONE,),
     seed: int = 1,
     done: Callable[[float], object] = lambda share: None,
+    open_engine: OpenEngine | None = None,
 ) -> list[list[Estimates]]:
     """What each system makes of the snapshots, for each case of missing base stations.
 
     Where a case has several choices, the estimates of all snapshots for one choice follow those for another.
     """
-    noise_variance, bs_ids = snapshots.channel.noise_variance, MUNICH6.bs_ids
-    present = [case.present(bs_ids, len(snapshots), seed, snapshots.split) for case in missing]
-    parts: dict[tuple[int, int, int], list[tuple[Floats, Floats | None]]] = {
-        (number, case, choice): []
-        for number in range(len(systems))
-        for case in range(len(missing))
-        for choice in range(len(present[case]))
-    }
-    for start in range(0, len(snapshots), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(snapshots)))
-        pilots = snapshots.pilots(rows)
-        for (number, case, choice), found in parts.items():
-            check_fit(systems[number], pilots)
-            found.append(systems[number].estimate(pilots, noise_variance, present[case][choice, rows]))
-        done((rows[-1] + 1) / len(snapshots))
-    return [
-        [
-            _estimates(
-                system, [parts[number, case, choice] for choice in range(len(present[case]))], snapshots
-            )
-            for case in range(len(missing))
-        ]
-        for number, system in enumerate(systems)
+    present = [case.present(MUNICH6.bs_ids, len(snapshots), seed, snapshots.split) for case in missing]
+    make_worker = partial(Estimator, systems, snapshots, present)
+    batches = [
+        Task("estimate", (start, min(start + BATCH, len(snapshots))))
+        for start in range(0, len(snapshots), BATCH)
     ]
+    results: dict[Task, list[Part]] = {}
+    with closing(SerialEngine(make_worker) if open_engine is None else open_engine(make_worker)) as engine:
+        for task, result in engine.map(batches):
+            if isinstance(result, Failure):
+                raise EvaluationError(result.reason)
+            results[task] = result
+            done(len(results) / len(batches))
+    # Of each system, case and choice in turn: all batches in order.
+    parts = iter(zip(*[results[task] for task in batches], strict=True))
+    everything = [[[list(next(parts)) for _ in own] for own in present] for _ in systems]
+    return [
+        [_estimates(system, choices, snapshots) for choices in cases]
+        for system, cases in zip(systems, everything, strict=True)
+    ]
+
+
+class Estimator:
+    """Estimates batches of snapshots with every system, in every case of missing base stations.
+
+    Args:
+        systems: The systems.
+        snapshots: All of a split.
+        present: Of each case, whether each BS is heard, ``[choices, snapshots, num_bs]``.
+    """
+
+    def __init__(
+        self, systems: Sequence[System], snapshots: HeldOut, present: Sequence[NDArray[np.bool_]]
+    ) -> None:
+        self._systems, self._snapshots, self._present = systems, snapshots, present
+
+    def estimate(self, span: tuple[int, int]) -> list[Part]:
+        """Of snapshots from one number up to another: of each system, case and choice in turn."""
+        rows = np.arange(*span)
+        pilots = self._snapshots.pilots(rows)
+        noise_variance = self._snapshots.channel.noise_variance
+        parts = []
+        for system in self._systems:
+            check_fit(system, pilots)
+            parts += [
+                system.estimate(pilots, noise_variance, choice[rows])
+                for case in self._present
+                for choice in case
+            ]
+        return parts
 
 
 def check_fit(system: System, pilots: NDArray[np.complex64]) -> None:

@@ -11,10 +11,11 @@ from models.path_table import PathTable, concatenate, read_path_table
 from sim.channel.benchmark import POOLS, Pool, chunk_positions, num_chunks
 from sim.channel.errors import ChannelError
 from sim.channel.traces import traces_cache
-from sim.channel.tracing import OpenEngine, Report, join, say, trace_chunks
+from sim.channel.tracing import Report, join, say, trace_chunks
 from sim.channel.world import World, world_of
 from sim.city import HeightMap
 from sim.deployment import MUNICH6
+from sim.study.engine import OpenEngine
 
 HeightGrid = tuple[NDArray[np.floating], float, float, float]
 """Heights, x and y of the first node, step: the last arguments of ``chunk_positions``."""

@@ -25,7 +25,7 @@ from sim.channel.traces import (
 )
 from sim.channel.world import World, world_of
 from sim.scenario import Scenario
-from sim.study.engine import Engine, Failure, SerialEngine, Task, WorkerFactory
+from sim.study.engine import Failure, OpenEngine, SerialEngine, Task
 
 CHUNK = 100
 """Positions per chunk of a scenario."""
@@ -33,8 +33,6 @@ CHUNK = 100
 Positions = NDArray[np.float64]
 Report = Callable[[str], None]
 """Gets a line of progress now and then."""
-OpenEngine = Callable[[WorkerFactory], Engine]
-"""Makes an engine whose workers come from a factory."""
 
 
 def say(line: str) -> None:

@@ -59,6 +59,17 @@ def evaluate(
     whole: Annotated[
         bool, typer.Option("--whole", help="With --dataset: all of another file than that of the training.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(metavar="pool|ray", help="Where batches go: processes here, or a Ray cluster.")
+    ] = "pool",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches side by side.", show_default="pool: 1, ray: one per core"),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="File for all figures.", show_default="none")] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures (SVG).", show_default="none")
@@ -72,8 +83,10 @@ def evaluate(
     from sim.evaluate import evaluate as evaluate_systems
     from sim.missing import missing_of
     from sim.pictures import Kept, write_pictures
+    from sim.study.engine import check_engine, opener
     from sim.systems import embedding_systems, histories, shipped_models, systems_named
 
+    check_engine(engine, address)
     if dataset is not None:
         from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows
 
@@ -124,6 +137,7 @@ def evaluate(
             clock=Clock.model_validate(clock),
             progress=progress,
             seen=seen,
+            open_engine=opener(engine, address, jobs),
         )
     print_rows(rows)
     if json is not None:

@@ -39,15 +39,12 @@ def trace(
 
     Progress goes to stderr, the names of the files to stdout.
     """
-    from functools import partial
-
     from sim.errors import UserError
     from sim.scenario import load_scenario
-    from sim.study.engine import check_engine, make_engine
+    from sim.study.engine import check_engine, opener
 
     check_engine(engine, address)
-    jobs = 1 if jobs is None and engine == "pool" else jobs
-    open_engine = partial(make_engine, jobs=jobs, kind=engine, address=address)
+    open_engine = opener(engine, address, jobs)
     words = scenarios or []
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
     files = [word for word in words if word not in overrides]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from sim.errors import UserError
@@ -67,6 +68,10 @@ class Engine(Protocol):
     def close(self) -> None:
         """Drop what has not begun, wait for nothing."""
         ...
+
+
+OpenEngine = Callable[[WorkerFactory], Engine]
+"""Makes an engine whose workers come from a factory."""
 
 
 class SerialEngine:
@@ -184,6 +189,13 @@ def make_engine(
         return RayEngine(make_worker, address=address, jobs=jobs)
     jobs = cores() if jobs is None else jobs
     return SerialEngine(make_worker) if jobs == 1 else PoolEngine(make_worker, jobs)
+
+
+def opener(kind: str, address: str | None, jobs: int | None) -> OpenEngine:
+    """Makes engines as `make_engine` does; without jobs, a pool of one: for what fills all cores anyway."""
+    return partial(
+        make_engine, jobs=1 if jobs is None and kind == "pool" else jobs, kind=kind, address=address
+    )
 
 
 def check_engine(kind: str, address: str | None) -> None:

@@ -15,7 +15,7 @@ from sim.embeddings_ahead import (
     TOGETHER,
     WORTH_A_PROCESS,
     EmbeddingsAhead,
-    encode_together,
+    encode_chunk,
     in_order_of_time,
     processes_worth_it,
 )
@@ -36,7 +36,7 @@ def test_many_at_once_are_encoded_to_the_same_bits_as_one_by_one(together: int) 
     channel, model = channel_of(scenario), load_model(scenario.model.name)
     places = [("ue1", index) for index in range(9)]
     chunks = [
-        encode_together(channel, model, scenario.bs_ids, places[at : at + together])
+        encode_chunk(channel, model, scenario.bs_ids, places[at : at + together])
         for at in range(0, 9, together)
     ]
     latent = np.concatenate([chunk.latent for chunk in chunks])
@@ -91,7 +91,7 @@ class DeadPool:
 
 
 def test_a_process_that_dies_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("sim.embeddings_ahead._pool", lambda scenario, processes: DeadPool())
+    monkeypatch.setattr("sim.embeddings_ahead._pool", lambda *_: DeadPool())
     with pytest.raises(UserError, match="encodes ahead has died"):
         run(Scenario.load(SPIRAL, duration="1 s"), tmp_path / "run", encoders=1)
 

@@ -27,6 +27,7 @@ from sim.evaluate import (
 from sim.evaluate_text import metres, print_rows
 from sim.missing import Missing
 from sim.scenario.scenario import Clock
+from sim.study.engine import opener
 from sim.systems import (
     EmbeddingSystem,
     EvaluationError,
@@ -258,6 +259,20 @@ def test_any_system_is_judged_and_who_claims_nothing_has_no_honesty() -> None:
     assert "oracle, 3 missing: 8 bits" in stream.getvalue()
 
 
+def test_other_processes_give_the_same_rows() -> None:
+    judged = [
+        evaluate(
+            [*embedding_systems(["ecc-r"], [4, 10]), *systems_named(["music"])],
+            ["random"],
+            missing=[Missing(), Missing(count=1)],
+            points=260,
+            open_engine=open_engine,
+        )
+        for open_engine in (None, opener("pool", None, 2))
+    ]
+    assert judged[0] == judged[1]
+
+
 def test_numbers_that_are_not_sent_count_as_zero() -> None:
     model = Compass()
     short = EmbeddingSystem("short", model, kept_encodings(model), 10, 6)
@@ -315,8 +330,8 @@ class TestCommandLine:
         assert len(rows) == 12
         by_name = {(row["system"], row["split"], row["subset"]): row for row in rows}
         every = by_name[name, "random", "all"]
-        assert every["payload_bits"] == 7_680
-        assert every["payload_ratio"] == 0.0625
+        assert every["payload_bits"] == 7_760
+        assert every["payload_ratio"] == 7_760 / 122_880
         assert every["samples_trained"] > 0
         assert every["mean_m"] < 60
         assert by_name[f"{name} at 4 bits", "random", "all"]["payload_bits"] == 3_072
@@ -351,5 +366,5 @@ class TestCommandLine:
         assert self.refused("--missing", "bs9") == wanted
         nobody = "--pictures needs a case with nobody missing: --missing 0\n"
         assert self.refused("--missing", "1", "--pictures", "somewhere") == nobody
-        assert self.refused("--dims", "1000") == "dims must be from 1 to 768, not 1000\n"
+        assert self.refused("--dims", "1000") == "dims must be from 1 to 776, not 1000\n"
         assert self.refused("--bits", "20") == "bits must be from 1 to 16, not 20\n"

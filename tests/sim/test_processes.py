@@ -51,7 +51,9 @@ def test_processes_give_the_same_as_one_process(transport: str, late: str) -> No
     assert many.summary["links"] == one.summary["links"]
 
 
-@pytest.mark.parametrize("policy", [{"kind": "fit"}, {"kind": "innovation", "bound": "1 m"}, {"kind": "delta", "bound": "1 %"}])
+@pytest.mark.parametrize(
+    "policy", [{"kind": "fit"}, {"kind": "innovation", "bound": "1 m"}, {"kind": "delta", "bound": "1 %"}]
+)
 def test_policies_decide_alike_in_processes_of_their_own(policy: dict[str, Any]) -> None:
     cu = {"deadline": "7 ms", "min_bs": 1, "processing": "5 ms"}  # two UEs at once are one too many
     scenario = EVENTFUL | {"cu": cu, "bs": {"processing": "2 ms", "policy": policy}}

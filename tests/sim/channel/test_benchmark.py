@@ -1,6 +1,8 @@
 """The benchmark's points: always the same, outdoors, and apart from each other where they should be."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from sim.channel.world import world_of
 from sim.city import HeightMap
 from sim.deployment import MUNICH6
 from sim.scenario.scenario import Clock
+from sim.study.engine import SerialEngine, Task
 from tests.sim.channel.kit import MUNICH_KEY, Array, random_table
 
 UNKNOWN = Clock(kind="ue_unknown")
@@ -180,6 +183,16 @@ def test_chunks_of_a_pool_that_are_there_are_not_traced_again(
     every = trace_pool(world, pool, folder, munich_heights(), None, lines.append)
     assert [len(read_path_table(path)) for path in every] == [1_000, 1_000, 500]
     assert lines[2] == "train: 1500 of 2500 positions to trace"
+    chunks: list[Task] = []
+
+    class Noting(SerialEngine):
+        def map(self, tasks: Iterable[Task], tell: Callable[[str], None] = print) -> Iterator[Any]:
+            chunks.extend(given := list(tasks))
+            return super().map(given, tell)
+
+    (folder / every[1].parent.name / "0001.h5").unlink()
+    trace_pool(world, pool, folder, munich_heights(), None, lines.append, Noting)
+    assert [len(chunk.argument) for chunk in chunks] == [1_000]
     assert store(random_table(np.zeros((1, 3))), folder / "one.h5").is_file()
 
 

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from sim.errors import UserError
-from sim.study.engine import DIED, Failure, Task, make_engine
+from sim.evaluate import evaluate
+from sim.study.engine import DIED, Failure, Task, make_engine, opener
 from sim.study.ray_engine import RayEngine, connect, ray_or_error
 from sim.study.spec import load_study
 from sim.study.sweep import Listener, sweep
 from sim.study.work import Worker
+from sim.systems import embedding_systems
 from tests.sim.study.test_engine import Clerk
 from tests.sim.study.test_sweep import run_all
 
@@ -108,6 +110,15 @@ def test_a_study_survives_the_loss_of_a_node(
     assert swept.failed == 0
     timeless = [name for name in whole.column_names if name not in ("wall_time_s", "summary")]
     assert swept.folder.table().select(timeless).equals(whole.select(timeless))
+
+
+@pytest.mark.timeout(300)
+def test_systems_are_judged_the_same(cluster: Any) -> None:
+    judged = [
+        evaluate(embedding_systems(["ecc-r"]), ["random"], points=260, open_engine=open_engine)
+        for open_engine in (None, opener("ray", None, None))
+    ]
+    assert judged[0] == judged[1]
 
 
 def test_no_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
