@@ -132,7 +132,16 @@ class Music:
         if csi.shape[-2] != self.antennas:
             raise ValueError(f"CSI of {csi.shape[-2]} antennas, {self.antennas} expected")
         snapshots = csi.shape[-3] * csi.shape[-1]
-        covariance = forward_backward(spatial_covariance(csi))
+        return self.strongest(forward_backward(spatial_covariance(csi)), snapshots, noise_variance)
+
+    def strongest(self, covariance: NDArray[np.complex128], snapshots: int, noise_variance: Any) -> Arrivals:
+        """As `arrivals`, of the covariance over antennas ``[..., num_ant, num_ant]``.
+
+        Args:
+            covariance: Forward and backward.
+            snapshots: That it was averaged over.
+            noise_variance: As for `arrivals`.
+        """
         null = self.waves(self._noise_projection(covariance, snapshots))
         k, is_peak = self._minima(null)
         power = self._value(self.waves(covariance)[..., None, :], k) / self.antennas**2

@@ -7,12 +7,14 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.directions import LEADING, Directions
 from models.estimation import LmmseEstimator, pilot_symbols
 from models.preprocessing import PHASE_REFERENCES, encoder_input
 from models.quantiser import check_bits
@@ -61,6 +63,7 @@ class Description:
         covariance_scales: What the network's covariances are multiplied with where one, two, … all base
             stations are heard; one number for all in models of earlier versions.
         files: SHA-256 of every other file; empty in models of earlier versions.
+        directions: What stands at the head of messages beside the D numbers of the latent, if anything does.
     """
 
     bs_ids: tuple[str, ...]
@@ -74,6 +77,7 @@ class Description:
     gain_floor_db: float
     covariance_scales: tuple[float, ...]
     files: dict[str, str]
+    directions: Directions | None = None
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -96,24 +100,32 @@ class Description:
 class OnnxModel:
     """Encoders of all base stations and the fusion of the central unit.
 
+    Messages of a model that knows of directions begin with ``leading`` numbers that say one; ``dims`` counts
+    them.
+
     Args:
         folder: Holds ``model.json``, ``estimator.npz``, ``encoder-<bs>.onnx`` and ``fusion.onnx``.
         threads: Threads of one inference; more than one may change the last digit.
+        directions: Whether to send and use directions if the model knows of them; without, the digest is that
+            of other weights.
 
     Raises:
         ModelError: A file is missing, damaged or of another version.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path, threads: int = 1, *, directions: bool = True) -> None:
         self.folder = folder
         description = read_description(folder)
         hashes = file_hashes(folder)
         _compare(folder, description, hashes)
         self.description = description
-        self.digest = _digest(hashes)
+        self._directions = description.directions if directions else None
+        left_out = description.directions is not None and not directions
+        self.digest = _digest(hashes | {"without directions": ""} if left_out else hashes)
         self.bs_ids = description.bs_ids
         self.num_bs = len(self.bs_ids)
-        self.dims, self.bits = description.dims, description.bits
+        self.leading = 0 if self._directions is None else LEADING
+        self.dims, self.bits = self.leading + description.dims, description.bits
         self.steps: NDArray[np.float64] = np.asarray(description.steps, dtype=np.float64)
         self.csi_shape = description.csi_shape
         self._scale_of_heard = np.array([np.nan, *description.covariance_scales])
@@ -129,8 +141,13 @@ class OnnxModel:
         }
         links = (self.num_bs,)
         self._fusion = self._session(
-            folder / "fusion.onnx", {"latent": (*links, self.dims), "gain_db": links, "present": links}
+            folder / "fusion.onnx", {"latent": (*links, description.dims), "gain_db": links, "present": links}
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To other processes it travels as its folder."""
+        left_out = self.description.directions is not None and self._directions is None
+        return partial(type(self), self.folder, self._threads, directions=not left_out), ()
 
     def _encoder_session(self, path: Path) -> Any:
         silence = np.zeros(self.csi_shape, np.complex64)
@@ -193,8 +210,12 @@ class OnnxModel:
         rows = filled_up(len(pilots))
         fed = {"features": features.astype(np.float32)[rows], "side": side.astype(np.float32)[rows]}
         wanted = self._encoder_inputs[bs]  # an encoder may look at the features alone
-        latents = self._encoder[bs].run(["latent"], {name: fed[name] for name in wanted})[0][: len(pilots)]
-        return latents.reshape(len(pilots), -1).astype(np.float32, copy=False), gain_db.astype(np.float64)
+        found = self._encoder[bs].run(["latent"], {name: fed[name] for name in wanted})[0][: len(pilots)]
+        latents = found.reshape(len(pilots), -1).astype(np.float32, copy=False)
+        if self._directions is not None:
+            leading = self._directions.of_pilots(self.bs_ids.index(bs), pilots, noise_variance)
+            latents = np.concatenate([leading, latents], axis=1)
+        return latents, gain_db.astype(np.float64)
 
     def fuse(
         self, latents: NDArray[np.float32], gain_db: NDArray[Any], present: NDArray[np.bool_]
@@ -223,14 +244,17 @@ class OnnxModel:
         heard = present & np.isfinite(gain_db)
         floor = self.description.gain_floor_db
         fed = {
-            "latent": np.where(heard[..., None], latents, 0).astype(np.float32),
+            "latent": np.where(heard[..., None], latents[..., self.leading :], 0).astype(np.float32),
             "gain_db": np.where(heard, np.maximum(gain_db, floor), floor).astype(np.float32),
             "present": heard.astype(np.float32),
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
         scale = self._scale_of_heard[np.maximum(heard.sum(axis=1), 1)]
-        covariance = covariance.astype(np.float64) * scale[:, None, None]
-        return position.astype(np.float64), (covariance + np.swapaxes(covariance, -1, -2)) / 2
+        position, covariance = position.astype(np.float64), covariance.astype(np.float64)
+        covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
+        if self._directions is None:
+            return position, covariance * scale[:, None, None]
+        return self._directions.fix(position, covariance, latents[..., : self.leading], heard, scale)
 
 
 def filled_up(count: int) -> NDArray[np.intp]:
@@ -238,8 +262,8 @@ def filled_up(count: int) -> NDArray[np.intp]:
     return np.minimum(np.arange(-(-count // ROWS_AT_A_TIME) * ROWS_AT_A_TIME), count - 1)
 
 
-def load_model(name: str | Path) -> OnnxModel:
-    """A shipped model by name, or any by the path of its folder.
+def load_model(name: str | Path, *, directions: bool = True) -> OnnxModel:
+    """A shipped model by name, or any by the path of its folder; `directions` as for :class:`OnnxModel`.
 
     Raises:
         ModelError: There is none of this name, or it is damaged.
@@ -252,7 +276,7 @@ def load_model(name: str | Path) -> OnnxModel:
             ", ".join(sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir())) if WEIGHTS.is_dir() else "none"
         )
         raise ModelError(f"no model '{name}' (shipped: {shipped})")
-    return OnnxModel(folder)
+    return OnnxModel(folder, directions=directions)
 
 
 def read_description(folder: Path) -> Description:
@@ -283,6 +307,7 @@ def read_description(folder: Path) -> Description:
             gain_floor_db=float(found["gain_floor_db"]),
             covariance_scales=_scales(found),
             files=dict(found.get("files", {})),
+            directions=_directions(found),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error
@@ -295,6 +320,13 @@ def _scales(found: dict[str, Any]) -> tuple[float, ...]:
     if "covariance_scales" in found:
         return tuple(float(scale) for scale in found["covariance_scales"])
     return (float(found["covariance_scale"]),) * len(found["bs_ids"])
+
+
+def _directions(found: dict[str, Any]) -> Directions | None:
+    """What a model knows of them."""
+    if "directions" not in found:
+        return None
+    return Directions.from_json(found["directions"], found["steps"], int(found["bits"]))
 
 
 def weights_digest(folder: Path) -> bytes:

@@ -43,7 +43,7 @@ class Heard:
     payload: Payload
     """What is sent if the policy has nothing else in mind."""
     latent: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
-    """``[dims]``, not quantised; not to be changed."""
+    """Not quantised, without the numbers at its head that say a direction; not to be changed."""
     locate: Callable[[], Place | None] | None = field(default=None, compare=False, repr=False)
     """Where the UE is by this BS alone, if asked: worth one fusion."""
 
@@ -184,7 +184,7 @@ class BaseStation:
             t_sample_ns,
             gain_on_the_wire(embedding),
             self._payload,
-            embedding.latent,
+            embedding.latent[getattr(self._model, "leading", 0) :],
             partial(self._locate, ue, seq, embedding),
         )
         payload = self._policy(heard)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -29,8 +30,8 @@ PADDED_BITS = 16
 """Messages that are no embedding are counted as numbers of so many bits."""
 
 
-DIRECTED = "+directions"
-"""Behind the name of a model: with a direction from each base station beside its message."""
+UNDIRECTED = "-without-directions"
+"""Behind the name of a model: as if it knew of none, in its messages and in its fixes."""
 
 
 class EvaluationError(UserError):
@@ -142,17 +143,18 @@ Encoded = tuple[NDArray[np.float32], Floats]
 
 
 def kept_encodings(model: Encoding) -> Kept[Encoded]:
+    """What `encoded` makes, kept."""
+    return Kept(partial(encoded, model))
+
+
+def encoded(model: Encoding, pilots: Pilots, noise_variance: Floats) -> Encoded:
     """Latents ``[n, num_bs, dims]`` and gains in dB ``[n, num_bs]``, as they would be on the wire."""
-
-    def encoded(pilots: Pilots, noise_variance: Floats) -> Encoded:
-        parts = [
-            model.encode_many(bs, pilots[:, number], float(noise_variance[number]))
-            for number, bs in enumerate(model.bs_ids)
-        ]
-        gain_db = np.stack([gain for _, gain in parts], axis=1).astype(np.float32)
-        return np.stack([latent for latent, _ in parts], axis=1), gain_db.astype(np.float64)
-
-    return Kept(encoded)
+    parts = [
+        model.encode_many(bs, pilots[:, number], float(noise_variance[number]))
+        for number, bs in enumerate(model.bs_ids)
+    ]
+    gain_db = np.stack([gain for _, gain in parts], axis=1).astype(np.float32)
+    return np.stack([latent for latent, _ in parts], axis=1), gain_db.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,35 +277,6 @@ class MusicSystem:
         return intersect(arrivals, present), None
 
 
-class DirectedSystem:
-    """A system whose base stations send directions beside their messages, which make its fixes sharper.
-
-    Args:
-        system: Makes fixes with covariances.
-        arrivals: Directions, as they arrive; shared by all systems that use them.
-    """
-
-    def __init__(self, system: System, arrivals: Kept[Arrivals]) -> None:
-        from models.direction_update import DirectionUpdate
-
-        self._system, self._arrivals = system, arrivals
-        self._update = DirectionUpdate(lines_of_munich6())
-        self.name = system.name + DIRECTED
-        self.samples_trained: int | None = system.samples_trained
-        self.csi_shape, self.num_bs = system.csi_shape, system.num_bs
-        self.payload_bits = system.payload_bits + DirectionMessage.bits
-        self.wire_bits = payload_on_wire(self.payload_bits)
-
-    def estimate(
-        self, pilots: Pilots, noise_variance: Floats, present: NDArray[np.bool_]
-    ) -> tuple[Floats, Floats | None]:
-        """See :class:`System`."""
-        position_m, covariance_m2 = self._system.estimate(pilots, noise_variance, present)
-        if covariance_m2 is None:
-            raise EvaluationError(f"{self._system.name} claims no covariance: directions cannot be weighed")
-        return self._update.fix(position_m, covariance_m2, self._arrivals.of(pilots, noise_variance), present)
-
-
 def lines_of_munich6() -> Intersection:
     """Where directions lead from the sites of the benchmark, within its area."""
     site_m = np.array([site.position_in_world_m for site in MUNICH6.sites])
@@ -315,7 +288,12 @@ def kept_arrivals() -> Kept[Arrivals]:
     """What MUSIC finds at base stations, as it arrives in 80 bits from each."""
     radio = MUNICH6.radio
     music, message = Music(radio.array_rows, radio.array_columns), DirectionMessage()
-    return Kept(lambda pilots, noise: message.arrivals(message.indices(music.arrivals(pilots, noise))))
+    return Kept(partial(arrived, music, message))
+
+
+def arrived(music: Music, message: DirectionMessage, pilots: Pilots, noise_variance: Floats) -> Arrivals:
+    """Directions as they come out of their messages."""
+    return message.arrivals(message.indices(music.arrivals(pilots, noise_variance)))
 
 
 def music_systems(arrivals: Kept[Arrivals]) -> dict[str, Callable[[], System]]:
@@ -358,9 +336,15 @@ def other_systems(arrivals: Kept[Arrivals]) -> dict[str, Callable[[], System]]:
 
 
 def embedding_systems(
-    models: Sequence[str], bits: Sequence[int] = (), dims: Sequence[int] = ()
+    models: Sequence[str], bits: Sequence[int] = (), dims: Sequence[int] = (), *, directions: bool = True
 ) -> list[System]:
     """Shipped models by name, or any by folder, each with its own messages or with all those asked for.
+
+    Args:
+        models: Names or folders.
+        bits: Q, if not the models' own.
+        dims: Numbers sent, if not all.
+        directions: Whether they use directions, if they know of them.
 
     Raises:
         ModelError: There is no such model, or it is damaged.
@@ -370,12 +354,12 @@ def embedding_systems(
 
     systems: list[System] = []
     for name in models:
-        model = load_model(name)
+        model = load_model(name, directions=directions)
         encodings = kept_encodings(model)
         seen = json.loads((model.folder / "model.json").read_text(encoding="utf-8")).get("samples_trained")
         for length in dims or (model.dims,):
             for number in bits or (model.bits,):
-                label = name + size_label(length, number, model)
+                label = name + ("" if directions else UNDIRECTED) + size_label(length, number, model)
                 systems.append(EmbeddingSystem(label, model, encodings, number, length, seen))
     return systems
 
@@ -420,14 +404,13 @@ def systems_named(names: Sequence[str], bits: Sequence[int] = (), dims: Sequence
     """
     arrivals = kept_arrivals()
     shipped, others = shipped_models(), other_systems(arrivals)
-    known = [*shipped, *(name + DIRECTED for name in shipped), *others]
+    known = [*shipped, *(name + UNDIRECTED for name in shipped), *others]
     systems: list[System] = []
     for name in known if "all" in names else names:
         if name in shipped:
             systems += embedding_systems([name], bits, dims)
-        elif name.removesuffix(DIRECTED) in shipped:
-            inner = embedding_systems([name.removesuffix(DIRECTED)], bits, dims)
-            systems += [DirectedSystem(system, arrivals) for system in inner]
+        elif name.removesuffix(UNDIRECTED) in shipped:
+            systems += embedding_systems([name.removesuffix(UNDIRECTED)], bits, dims, directions=False)
         elif name in others:
             systems.append(others[name]())
         else:

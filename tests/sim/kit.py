@@ -16,7 +16,7 @@ from sim.scenario.load import parse_scenario
 
 ROOT = Path(__file__).resolve().parents[2]
 FINGERPRINTS = ROOT / "tests" / "fingerprints.json"
-SHIPPED_DIMS = 768
+SHIPPED_DIMS = 776
 """Of the shipped models: sizes of frames are part of a fingerprint, weights and channels are not."""
 
 
