@@ -142,7 +142,7 @@ class Directions:
             pilots: Of unit modulus when sent, ``[n, num_slots, num_ant, num_sc]``.
             noise_variance: Of one resource element, in the units of ``|pilots|^2``.
         """
-        finite: NDArray[np.bool_] = np.isfinite(pilots).reshape(len(pilots), -1).all(axis=1)
+        finite = np.asarray(np.isfinite(pilots).reshape(len(pilots), -1).all(axis=1))
         heard = pilots if finite.all() else np.where(finite[:, None, None, None], pilots, 0)
         arrivals, features = peaks(self.music, heard, noise_variance)
         numbers = self.numbers.written(
@@ -175,7 +175,7 @@ class Directions:
         scaled = covariance_m2 * network_scale[:, None, None]
         fix_m, spread = self.update.fix(position_m, scaled, k, log_odds, arrived)
         scale = self.covariance_scales[np.maximum(heard.sum(axis=1), 1) - 1]
-        any_arrived = arrived.any(axis=1)
+        any_arrived = np.asarray(arrived.any(axis=1))
         return (
             np.where(any_arrived[:, None], fix_m, position_m),
             np.where(any_arrived[:, None, None], spread * scale[:, None, None], scaled),

@@ -115,6 +115,13 @@ class Music:
         ]
         self._grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
         self._seen = np.linalg.norm(self._grid, axis=-1) <= RIM
+        phases = np.pi * self._grid.reshape(-1, 2) @ self._lags.T
+        turn = np.pi * self._lags
+        self._turned_twice = (turn[:, :, None] * turn[:, None, :]).reshape(-1, 4)
+        self._waves_on_grid = np.concatenate([np.cos(phases), -np.sin(phases)], axis=1).T
+        cells = np.arange(self._seen.size).reshape(self._seen.shape)
+        around = [np.roll(cells, (a, b), axis=(0, 1)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+        self._around = np.stack(around, axis=-1).reshape(-1, 9)
 
     def steering(self, k: Floats) -> NDArray[np.complex128]:
         """Phases of a plane wave from (k_y, k_z) at the antennas, ``[..., 2]`` to ``[..., num_ant]``."""
@@ -170,14 +177,10 @@ class Music:
 
     def _minima(self, waves: NDArray[np.complex128]) -> tuple[Floats, NDArray[np.bool_]]:
         """The deepest minima, ``[..., candidates, 2]``, and which of those are minima: always the first."""
-        phases = np.pi * self._grid.reshape(-1, 2) @ self._lags.T
-        table = np.concatenate([np.cos(phases), -np.sin(phases)], axis=1).T
-        value = np.concatenate([waves.real, waves.imag], axis=-1) @ table
-        value = np.where(self._seen, value.reshape(*value.shape[:-1], *self._grid.shape[:2]), np.inf)
-        is_least = np.isfinite(value)
-        for shift in [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]:
-            is_least &= value <= np.roll(value, shift, axis=(-2, -1))
-        flat = np.where(is_least, value, np.inf).reshape(*value.shape[:-2], -1)
+        value = np.concatenate([waves.real, waves.imag], axis=-1) @ self._waves_on_grid
+        value = np.where(self._seen.reshape(-1), value, np.inf)
+        is_least = np.isfinite(value) & (value <= value[..., self._around].min(axis=-1))
+        flat = np.where(is_least, value, np.inf)
         found = np.argsort(flat, axis=-1)[..., : self.most_sources + 1]
         k = self._grid.reshape(-1, 2)[found]
         for _ in range(NEWTON_STEPS):
@@ -197,7 +200,7 @@ class Music:
         """Gradient ``[..., 2]`` and second derivatives ``[..., 2, 2]`` of the sum of waves."""
         terms, turn = self._terms(waves, k), np.pi * self._lags
         gradient: Floats = -terms.imag @ turn
-        second = -terms.real @ (turn[:, :, None] * turn[:, None, :]).reshape(-1, 4)
+        second = -terms.real @ self._turned_twice
         return gradient, second.reshape(*second.shape[:-1], 2, 2)
 
 

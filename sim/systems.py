@@ -396,7 +396,7 @@ def histories() -> dict[str, list[dict[str, Any]]]:
 def systems_named(names: Sequence[str], bits: Sequence[int] = (), dims: Sequence[int] = ()) -> list[System]:
     """Systems by name: shipped models, in all sizes asked for, systems compared with them, or ``all``.
 
-    A shipped model with ``+directions`` behind its name has directions sent beside its messages.
+    A shipped model with ``-without-directions`` behind its name is judged as if it knew of none.
 
     Raises:
         EvaluationError: There is no system of this name; bits or dims out of range.
