@@ -46,7 +46,7 @@ def compare(
     trainings go on from, lie in ``configs/trunks`` and are not exported.
 
     Args:
-        configs: Folder with ``*.yaml`` and ``trunks/*.yaml``.
+        configs: Folder with ``*.yaml`` and, if there are any, ``trunks/*.yaml``.
         out: Folder for the systems.
         options: Threads, chunks and minutes for each training; the rest is not looked at.
         only: Names of systems; empty: all.
@@ -62,7 +62,8 @@ def compare(
         ConfigError: A configuration is wrong.
     """
     require_training_stack()
-    systems, trunks = read_folder(configs), read_folder(configs / "trunks")
+    systems = read_folder(configs)
+    trunks = read_folder(configs / "trunks") if (configs / "trunks").is_dir() else {}
     unknown = sorted(set(only) - systems.keys())
     if unknown:
         raise UserError(f"no system '{unknown[0]}' (there are: {', '.join(systems)})")
