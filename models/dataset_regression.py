@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -78,7 +79,7 @@ class GainRegression(nn.Module):
         gain = torch.where(present > 0, gain_db, self.weakest_db)
         level = (gain - self.gain_mean) / self.gain_spread
         loud = (loudness(gain) - self.loud_mean) / self.loud_spread
-        return torch.cat([level, loud], -1) * 0.5**0.5
+        return torch.cat([level, loud], -1) * math.sqrt(0.5)
 
     def forward(self, gain_db: Tensor, present: Tensor) -> Tensor:
         """Positions ``[B, 3]``, m."""

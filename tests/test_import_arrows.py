@@ -18,7 +18,10 @@ ARROWS = {
     "broker": set[str](),
     "models": set[str](),
 }
-HEAVY = {"torch", "sionna", "drjit", "mitsuba", "ray", "scipy", "pandas", "matplotlib", "onnx", "safetensors"}
+HEAVY = {
+    "torch", "sionna", "drjit", "mitsuba", "ray", "scipy", "pandas", "matplotlib", "onnx", "safetensors",
+    "tensorflow",
+}  # fmt: skip
 """What only training, tracing or a cluster needs, or nothing of ours at all."""
 RUNTIME = ("runtime", "quantiser", "testing")
 """The modules of `models` that run without the training stack."""
@@ -135,7 +138,8 @@ def test_sources_import_what_the_project_declares_and_nothing_more(package: str)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     core = {name_of(line) for line in project["dependencies"]}
-    every = core | {name_of(line) for name in ("train", "rt", "cluster") for line in extras[name]}
+    named = ("train", "rt", "cluster", "tensorflow")
+    every = core | {name_of(line) for name in named for line in extras[name]}
     for module in MODULES:
         if module.split(".")[0] == package:
             allowed = every if package == "models" else core
