@@ -18,6 +18,7 @@ from models.build import build_decoder, build_network
 from models.config import ConfigError, Schedule, TrainingConfig
 from models.layers import CENTRE_M, SCALE_M, Placed
 from models.losses import position_loss, reconstruction_loss
+from models.parallel import ALONE, Ranks
 from models.path_table import PathTable
 from models.quantiser import calibrate_steps, rescale_step, straight_through
 from models.sampler import Sampler
@@ -31,6 +32,8 @@ BETAS = (0.9, 0.98)
 SERVED_DB = 3.01
 """Measured gain of a link with 0 dB SNR: signal and noise add up."""
 SERVED_BY = 3
+RANK_STRIDE = 1_000_003
+"""Between the seeds of processes that train together."""
 HARD_SITES = 3
 """A point that sees no more sites than this is hard."""
 
@@ -44,12 +47,14 @@ class Site:
         position_m: ``[L, 3]``, m.
         boresight_m: The point that all arrays look at, ``[3]``, m.
         radio: The air interface.
+        world: Key of the traced world; empty: none that has one.
     """
 
     bs_ids: tuple[str, ...]
     position_m: Any
     boresight_m: Any
     radio: Radio
+    world: str = ""
 
 
 class Trainer:
@@ -63,6 +68,7 @@ class Trainer:
         checkpoint: Where the state is kept; if it exists, the run goes on from there.
         device: ``cpu`` or ``cuda``.
         report: Gets one line of progress now and then.
+        ranks: This process among those that train together.
 
     Raises:
         ConfigError: The checkpoint is damaged or of another network, or the radio does not fit the shape.
@@ -77,8 +83,11 @@ class Trainer:
         checkpoint: Path,
         device: str = "cpu",
         report: Callable[[str], object] = print,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config, self.site, self.device, self.report = config, site, device, report
+        self.ranks = ranks
+        own = RANK_STRIDE * ranks.rank
         self.checkpoint = checkpoint
         _check_shape(config, site)
         torch.manual_seed(config.seed)
@@ -94,13 +103,13 @@ class Trainer:
         self.networks = nn.ModuleDict({"encoder": self.encoder, "fusion": self.fusion}).to(device)
         self.steps = torch.full((config.shape.num_bs,), 8.0 / 2**config.bits, device=device)
         places = (site.position_m, site.boresight_m, site.radio)
-        self.samples = Sampler(training, *places, config.training_impairments, config.seed + 1, device)
+        self.samples = Sampler(training, *places, config.training_impairments, config.seed + 1 + own, device)
         if config.hard_share:
             self.samples.favour(hard_points(training, site.radio), config.hard_share)
         self.held_out = Sampler(
             validation, *places, config.test_impairments, config.seed + 2, device, noise_pool=0
         )
-        self.masks = torch.Generator(device).manual_seed(config.seed + 3)
+        self.masks = torch.Generator(device).manual_seed(config.seed + 3 + own)
         self.stage, self.done, self.seconds = ("local" if config.local else "joint"), 0, 0.0
         self.calibrated = False
         self.skipped = 0
@@ -163,11 +172,12 @@ class Trainer:
                 now = time.monotonic()
                 self.seconds = before + now - started
                 stage_ended = self.done >= self._schedule().samples
-                out_of_time = now - started > minutes * 60
+                out_of_time = self.ranks.agree(now - started > minutes * 60, self.device)
                 if now - said > every_s or stage_ended or out_of_time:
                     said = now
-                    self._say(*mark)
-                    self.keep()
+                    if self.ranks.first:
+                        self._say(*mark)
+                        self.keep()
                 if out_of_time or self.ended:
                     return
                 if stage_ended:
@@ -176,7 +186,8 @@ class Trainer:
                 else:
                     self.step()
         except KeyboardInterrupt:
-            self.keep()
+            if self.ranks.first:
+                self.keep()
             raise
 
     def _begin_joint(self) -> None:
@@ -189,7 +200,7 @@ class Trainer:
         schedule = self._schedule()
         for group in self.optimiser.param_groups:
             group["lr"] = schedule.rate * schedule.factor(self.done)
-        if self._must_calibrate(schedule.batch):
+        if self._must_calibrate(self.ranks.size * schedule.batch):
             self.calibrate()
         with torch.no_grad():
             csi, position = self.samples.draw(schedule.batch)
@@ -201,14 +212,14 @@ class Trainer:
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(
-            (p for group in self.optimiser.param_groups for p in group["params"]), schedule.clip
-        )
+        parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.ranks.average(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, schedule.clip)
         if torch.isfinite(norm):
             self.optimiser.step()
         else:
             self.skipped += 1
-        self.done += schedule.batch
+        self.done += self.ranks.size * schedule.batch
         return float(loss.detach())
 
     def inputs(self, csi: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -311,6 +322,7 @@ class Trainer:
         self.steps = torch.tensor(
             calibrate_steps(latents, self.config.bits), dtype=torch.float32, device=self.device
         )
+        self.steps = self.ranks.from_first(self.steps)
         self.calibrated = True
 
     @torch.no_grad()
@@ -388,6 +400,7 @@ class Trainer:
     def keep(self) -> None:
         """Write the state; the file appears whole or not at all."""
         state = {
+            "trained_on": self.trained_on(),
             "config": json.dumps(asdict(self.config)),
             "stage": self.stage,
             "done": self.done,
@@ -406,6 +419,17 @@ class Trainer:
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
+
+    def trained_on(self) -> dict[str, Any]:
+        """What these networks were trained on, and for how long."""
+        return {
+            "world": self.site.world,
+            "points": len(self.samples),
+            "samples": self.seen,
+            "seconds": round(self.seconds, 1),
+            "device": self.device,
+            "processes": self.ranks.size,
+        }
 
     def _restore(self) -> None:
         self._take_from(self.checkpoint, self._take)
@@ -461,6 +485,10 @@ class Trainer:
             state.get("samples", {"generator": generators[0], "pool_seed": None, "pool_used": None})
         )
         self.masks.set_state(generators[1])
+        if not self.ranks.first:  # the state is the first process's: others must not draw its samples
+            fresh = self.config.seed + RANK_STRIDE * self.ranks.rank + self.done
+            self.samples.reseed(fresh + 1)
+            self.masks.manual_seed(fresh + 3)
 
     def _check_network(self, kept: dict[str, Any]) -> None:
         """Refuse a checkpoint of another network; when the training ends, and its rates, may have changed."""

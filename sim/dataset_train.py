@@ -30,7 +30,8 @@ def train_on_dataset(
 
     Raises:
         DatasetError: The set cannot be used, or the state is of another.
-        UserError: The training stack is missing, or the folder holds something else.
+        UserError: The training stack is missing, the folder holds something else, or `torchrun` started
+            several processes.
     """
     require_training_stack()
     import torch
@@ -38,7 +39,10 @@ def train_on_dataset(
     from models.dataset import read_dataset, split_of
     from models.dataset_export import export_dataset_model
     from models.dataset_training import LARGE, DatasetTrainer, suited_config
+    from models.parallel import started
 
+    if started() > 1:
+        raise UserError("--dataset trains in one process: call it without torchrun")
     folder = options.out or Path(f"{path.stem}-model")
     state = folder.with_name(folder.name + ".state.pt")
     make_room(folder)

@@ -21,6 +21,7 @@ from sim.errors import UserError
 
 if TYPE_CHECKING:
     from models.config import TrainingConfig
+    from models.parallel import Ranks
     from models.path_table import PathTable
     from models.training import Trainer
 
@@ -69,21 +70,38 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
 
     config = read_config(config_file)
     require_training_stack()
+    import torch
+
+    from models.parallel import join, leave
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     folder, state = places(config, options)
-    points = read_points(config, options.chunks, report)
-    set_aside(state, options, report)
-    trainer = make_trainer(config, points, state, options, report)
+    ranks = join(device)
+    report = report if ranks.first else silence
+    if ranks.first:
+        points = read_points(config, options.chunks, report)
+        set_aside(state, options, report)
+    ranks.agree(True, device)  # the others wait until all points are traced and the old state is away
+    if not ranks.first:
+        points = read_points(config, options.chunks, report)
+    trainer = make_trainer(config, points, state, options, report, ranks)
     try:
         with denormals_flushed():
             trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
     except KeyboardInterrupt:
         report(f"stopped; the state is in {state}: --resume goes on from there")
         raise
+    finally:
+        leave()
     if not trainer.ended:
         report(f"out of time; the state is in {state}: --resume goes on from there")
-    if trainer.stage == "local":
+    if trainer.stage == "local" or not ranks.first:
         return None
     return export_model(trainer, folder, report)
+
+
+def silence(line: str) -> None:
+    """Say nothing: of several processes that train together, the first one speaks."""
 
 
 @contextmanager
@@ -190,12 +208,15 @@ def make_trainer(
     state: Path,
     options: TrainOptions,
     report: Report,
+    ranks: Ranks | None = None,
 ) -> Trainer:
-    """A trainer on the best device there is."""
+    """A trainer on the best device there is; without ``ranks`` it trains alone."""
     import torch
 
+    from models.parallel import ALONE
     from models.training import Site, Trainer
 
+    ranks = ranks or ALONE
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -204,11 +225,15 @@ def make_trainer(
         [site.position_in_world_m for site in MUNICH6.sites],
         MUNICH6.boresight_in_world_m,
         radio_of(MUNICH6),
+        world_of(MUNICH6).key(),
     )
-    trainer = Trainer(config, site, *points, state, device, report)
+    trainer = Trainer(config, site, *points, state, device, report, ranks)
     threads = torch.get_num_threads()
     where = "the GPU" if device == "cuda" else "1 thread" if threads == 1 else f"{threads} threads"
-    report(f"{config.name}: {trainer.num_parameters} parameters, on {where}, from sample {trainer.done}")
+    beside = f" in each of {ranks.size} processes" if ranks.size > 1 else ""
+    report(
+        f"{config.name}: {trainer.num_parameters} parameters, on {where}{beside}, from sample {trainer.done}"
+    )
     return trainer
 
 

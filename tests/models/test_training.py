@@ -255,6 +255,18 @@ def test_predictions_are_the_same_whatever_was_drawn_before(tmp_path: Path) -> N
     assert not np.array_equal(first["position"], without["position"])
 
 
+def test_every_checkpoint_says_what_it_was_trained_on(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.pt"
+    trainer = tiny_trainer(path, joint=SHORT)
+    trainer.site = replace(trainer.site, world="of the test")
+    trainer.step()
+    trainer.keep()
+    said = torch.load(path, weights_only=True)["trained_on"]
+    assert (said["world"], said["points"], said["samples"]) == ("of the test", len(trainer.samples), 64)
+    assert said["seconds"] >= 0
+    assert (said["device"], said["processes"]) == ("cpu", 1)
+
+
 def test_a_checkpoint_without_the_samplers_place_can_be_resumed(tmp_path: Path) -> None:
     """As earlier versions wrote them."""
     path = tmp_path / "tiny.pt"

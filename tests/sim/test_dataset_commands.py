@@ -100,6 +100,11 @@ def test_mistakes_are_one_line(line: tuple[str, ...], message: str) -> None:
     assert len(output.strip().splitlines()) == 1
 
 
+def test_a_data_set_is_trained_in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "call it without torchrun" in said(command("train", "--dataset", "any.h5"), 2)
+
+
 def test_a_folder_that_holds_something_else(trained: Path) -> None:
     Path("precious").mkdir()
     Path("precious/thesis.txt").write_text("years of work")
