@@ -20,7 +20,7 @@ class Encoded:
 def encode_together(
     model: PositioningModel,
     bs: str,
-    pilots: Sequence[npt.NDArray[np.complex64]] | npt.NDArray[np.complex64],
+    pilots: Sequence[npt.NDArray[np.complex64]],
     noise_variance: float,
 ) -> list[Embedding]:
     """Embeddings of snapshots of one BS, all of one shape; numbers are those of encoding one by one.

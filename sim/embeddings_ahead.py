@@ -76,7 +76,9 @@ def encode_chunk(
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
     gain_db = np.empty((len(places), len(bs_ids)))
     for column, bs in enumerate(bs_ids):
-        embeddings = encode_together(model, bs, pilots[:, column], float(channel.noise_variance[column]))
+        embeddings = encode_together(
+            model, bs, list(pilots[:, column]), float(channel.noise_variance[column])
+        )
         latent[:, column] = [embedding.latent for embedding in embeddings]
         gain_db[:, column] = [embedding.gain_db for embedding in embeddings]
     slots, antennas, subcarriers = pilots.shape[2:]
