@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,10 +98,10 @@ def cdf(kept: Sequence[Kept]) -> str:
         (one.system, np.log10(np.maximum(np.quantile(one.error_m, shares), 1e-3)), shares)
         for one in best_first(kept)
     ]
-    curves, key = drawn_lines(chart, lines)
+    curves, key, height = drawn_lines(chart, lines)
     titles = "3D error, m", "share"
     label = f"Distribution of the 3D error at served points, split {kept[0].snapshots.split}"
-    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key)
+    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key, height)
 
 
 def best_first(kept: Sequence[Kept]) -> list[Kept]:
@@ -117,17 +118,17 @@ def against_payload(rows: Sequence[Row]) -> str:
     chart = Chart(log_axis(0.7 * min(bits), 1.5 * max(bits)), log_axis(0.8 * least, 1.3 * most))
     families: dict[str, list[Row]] = {}
     for row in chosen:
-        families.setdefault(row["system"].split(" at ")[0], []).append(row)
+        families.setdefault(re.sub(r"(-q\d+)?( at .*)?$", "", row["system"]), []).append(row)
     lines = []
     for name, family in families.items():
         family = sorted(front(family), key=lambda row: row["payload_bits"])
         places = np.log10([[row["payload_bits"], row["mean_m"]] for row in family]).T
         lines.append((name, places[0], places[1]))
     lines.append(("the paper, in its city", *np.log10(np.array(PAPER)).T))
-    curves, key = drawn_lines(chart, lines, dots=True)
+    curves, key, height = drawn_lines(chart, lines, dots=True)
     label = f"Mean 3D error of served points against payload, split {chosen[0]['split']}"
     titles = "bits per base station and snapshot", "m"
-    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key)
+    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key, height)
 
 
 def front(rows: Sequence[Row]) -> list[Row]:
@@ -153,10 +154,10 @@ def by_sites(rows: Sequence[Row]) -> str:
     ends = np.concatenate([line[2] for line in lines])
     x = Axis(-0.3, MUNICH6_SITES + 0.3, tuple((float(n), str(n)) for n in range(MUNICH6_SITES + 1)))
     chart = Chart(x, log_axis(0.8 * 10 ** ends.min(), 1.25 * 10 ** ends.max()))
-    curves, key = drawn_lines(chart, lines, dots=True)
+    curves, key, height = drawn_lines(chart, lines, dots=True)
     label = f"Median 3D error by sites in line of sight, split {chosen[0]['split']}, all points"
     titles = "base stations in line of sight", "m"
-    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key)
+    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key, height)
 
 
 def error_map(one: Kept) -> str:
@@ -191,10 +192,10 @@ def calibration(kept: Sequence[Kept]) -> str:
         horizontal, vertical = coverage(one.estimates.take(np.flatnonzero(one.snapshots.served)))
         lines.append((f"{one.system}, horizontal", np.array(LEVELS), horizontal))
         lines.append((f"{one.system}, vertical", np.array(LEVELS), vertical))
-    curves, key = drawn_lines(chart, lines[: len(LINES) * len(DASHES)])
+    curves, key, height = drawn_lines(chart, lines[: len(LINES) * len(DASHES)])
     label = f"Share of errors within protection levels, split {kept[0].snapshots.split}, served points"
     titles = "claimed share", "share"
-    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key)
+    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key, height)
 
 
 def coverage(estimates: Estimates) -> tuple[Floats, Floats]:
@@ -225,10 +226,10 @@ def convergence(histories: Mapping[str, Sequence[Row]]) -> str:
     ends = np.concatenate([np.stack(line[1:], axis=1) for line in lines])
     low, high = 10 ** ends.min(axis=0), 10 ** ends.max(axis=0)
     chart = Chart(log_axis(0.9 * low[0], 1.1 * high[0]), log_axis(min(0.4, 0.8 * low[1]), 1.2 * high[1]))
-    curves, key = drawn_lines(chart, lines)
+    curves, key, height = drawn_lines(chart, lines)
     label = "Mean 3D error at served validation points during training"
     titles = "samples", "m"
-    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key)
+    return page(label, chart.draw(curves, label=label, titles=titles, place=PLOT) + key, height)
 
 
 def first_split(rows: Sequence[Row], subset: str) -> list[Row]:
@@ -247,8 +248,8 @@ def log_axis(low: float, high: float) -> Axis:
 
 def drawn_lines(
     chart: Chart, lines: Sequence[tuple[str, Floats, Floats]], *, dots: bool = False
-) -> tuple[list[str], str]:
-    """Curves in colours and dashes that differ, and their legend beside the plot."""
+) -> tuple[list[str], str, int]:
+    """Curves in colours and dashes that differ, their legend beside the plot, and how high both are."""
     curves, key = [], []
     for number, (name, x, y) in enumerate(lines):
         look = {
@@ -259,10 +260,10 @@ def drawn_lines(
         curves.append(element("g", marks, **look))
         if dots:
             curves.append(element("g", chart.dots(x, y, ""), stroke=look["stroke"]))
-        height = PLOT.y + 8 + KEY_STEP * number
-        key.append(element("path", d=f"M{KEY_X} {height:g}h20", class_="line", **look))
-        key.append(text(name, x=KEY_X + 26, y=height + 4))
-    return curves, "".join(key)
+        place = PLOT.y + 8 + KEY_STEP * number
+        key.append(element("path", d=f"M{KEY_X} {place:g}h20", class_="line", **look))
+        key.append(text(name, x=KEY_X + 26, y=place + 4))
+    return curves, "".join(key), max(HEIGHT, round(PLOT.y + 8 + KEY_STEP * len(lines)))
 
 
 def page(title: str, content: str, height: int = HEIGHT) -> str:

@@ -125,7 +125,7 @@ def _honesty(served: Sequence[Row]) -> Iterator[Verdict]:
 
 
 def learning(rows: Sequence[Row]) -> str | None:
-    """What the same networks trained with two budgets predict for the paper's figure; None without both."""
+    """What a small and a long training of our networks predict for the paper's figure; None without both."""
     whole = [
         row
         for row in rows
