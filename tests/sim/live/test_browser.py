@@ -276,6 +276,7 @@ def test_it_fits_and_can_be_read(
         page.set_viewport_size({"width": width, "height": height})
         for colours in ("light", "dark"):
             page.emulate_media(color_scheme=colours)
+            page.wait_for_timeout(500)  # plots follow
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             contrasts = page.evaluate(CONTRASTS)
             assert len(contrasts) > 40

@@ -75,6 +75,7 @@ def test_a_run_of_processes_is_watched_disturbed_and_held(
     page.get_by_label("Speed").select_option("2")
     page.get_by_role("button", name="Go on").click()
     expect(page.locator("#clock")).not_to_have_text(stood)
+    page.wait_for_timeout(1000)
 
     parts = parts_of(started.pid)
     assert len(parts) == 8
