@@ -191,7 +191,8 @@ class Recorder:
         scenario_yaml: the scenario with every default written out.
         versions: see `versions()`.
         headline: what the summary says from the start (scenario, seed).
-        rows_per_part: rows of a table that may be lost when the process is killed, and wait in its memory.
+        rows_per_part: rows of a table that may be lost when the process is killed, and wait in its memory;
+            None: `ROWS_PER_PART`.
     """
 
     def __init__(
@@ -201,10 +202,10 @@ class Recorder:
         scenario_yaml: str,
         versions: Mapping[str, Any],
         headline: Mapping[str, Any],
-        rows_per_part: int = ROWS_PER_PART,
+        rows_per_part: int | None = None,
     ) -> None:
         self.folder = folder
-        self._rows_per_part = rows_per_part
+        self._rows_per_part = ROWS_PER_PART if rows_per_part is None else rows_per_part
         self._scenario_yaml = scenario_yaml
         self._versions = versions
         self._headline = dict(headline)

@@ -48,7 +48,7 @@ def edited(old: str, new: str) -> str:
             "rat: 10 Hz",
             (
                 "edited.yaml:17:5 ues.ue1.rat: unknown key; did you mean 'rate'? "
-                "allowed: trajectory, rate, start, stop"
+                "allowed: trajectory, rate, start, stop, count, stagger"
             ),
         ),
         (

@@ -310,6 +310,7 @@ def test_memory_does_not_grow_with_the_length_of_a_run(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("sim.record.ROWS_PER_PART", 64)
     monkeypatch.setattr("sim.record.BUS_CHUNK_BYTES", 16 * 1024)
+    monkeypatch.setattr("sim.embeddings_ahead.TOGETHER", 8)  # of which some are remembered: 6 s
     scenario = scenario_of({"duration": "40 s", "deployment": TWO_BS})
     model = GeometryModel(scenario.bs_ids, dims=3)
     allocated: list[int] = []
