@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.dataset import Dataset, Grouping, Split
 from models.dataset_features import LinkShape, link_features
 from models.quantiser import dequantise, quantise
-from models.runtime import ModelError, file_hashes
+from models.runtime import ModelError, file_hashes, open_session
 
 KIND = "dataset"
 VERSION = 1
@@ -61,8 +61,8 @@ class DatasetModel:
         for name, expected in files.items():
             if hashes.get(name) != expected:
                 raise ModelError(f"{folder / name}: missing or damaged")
-        self._encoder = [_session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids]
-        self._fusion = _session(folder / "fusion.onnx")
+        self._encoder = [open_session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids]
+        self._fusion = open_session(folder / "fusion.onnx")
 
     @property
     def payload_bits(self) -> int:
@@ -155,17 +155,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or "version" not in found:
         raise ModelError(f"{path}: damaged (no version)")
     return found
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # ONNX Runtime has no common base class of its errors
-        raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error

@@ -156,18 +156,7 @@ class OnnxModel:
 
     def _session(self, path: Path, inputs: dict[str, tuple[int, ...]]) -> Any:
         """The network in a file, which must take these inputs, or some of them: ``{name: shape}``."""
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except OSError as error:
-            raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-        except Exception as error:  # ONNX Runtime has no common base class of its errors
-            raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
+        session = open_session(path, self._threads)
         for node in session.get_inputs():
             if inputs.get(node.name) != tuple(node.shape[1:]):
                 raise ModelError(f"{path}: damaged (input {node.name} {node.shape} is of another model)")
@@ -255,6 +244,22 @@ class OnnxModel:
         if self._directions is None:
             return position, covariance * scale[:, None, None]
         return self._directions.fix(position, covariance, latents[..., : self.leading], heard, scale)
+
+
+def open_session(path: Path, threads: int = 1) -> Any:
+    """The network in a file, ready to run on the CPU; raises ModelError if it cannot be read or is damaged."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    except Exception as error:  # ONNX Runtime has no common base class of its errors
+        raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
 
 
 def filled_up(count: int) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.estimation import LmmseEstimator, pilot_symbols
 from models.quantiser import check_bits, dequantise, quantise, rescale_step
-from models.runtime import WEIGHTS, ModelError, file_hashes
+from models.runtime import WEIGHTS, ModelError, file_hashes, open_session
 from models.systems.front import EMBEDDING, FIX, MESSAGES, payload_bits, system_input
 from models.systems.local_fix import sent_numbers
 
@@ -104,7 +104,10 @@ class ComparedSystem:
         symbols = pilot_symbols(self.csi_shape[2])
         self._estimators = [LmmseEstimator(one, symbols) for one in covariance]
         self.num_bs = len(self._estimators)
-        self._encoder, self._centre = _session(folder / "encoder.onnx"), _session(folder / "centre.onnx")
+        self._encoder, self._centre = (
+            open_session(folder / "encoder.onnx"),
+            open_session(folder / "centre.onnx"),
+        )
         self._encoder_inputs = {node.name for node in self._encoder.get_inputs()}
 
         self._made_with = folder, bits
@@ -254,20 +257,6 @@ def _check_files(folder: Path, wanted: dict[str, str]) -> None:
             raise ModelError(f"{folder / name}: missing")
         if wanted.get(name) != there[name]:
             raise ModelError(f"{folder / name}: damaged (not the file that model.json was written with)")
-
-
-def _session(path: Path) -> Any:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except Exception as error:  # ONNX Runtime has no common base class of its errors
-        raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
 
 
 def _read_covariance(path: Path, csi_shape: tuple[int, int, int]) -> NDArray[np.complex64]:

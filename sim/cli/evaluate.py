@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.cli.options import Address, Engine, SideBySide
+
 if TYPE_CHECKING:
     from sim.channel.held_out import HeldOut
     from sim.evaluate import Estimates
@@ -59,17 +61,9 @@ def evaluate(
     whole: Annotated[
         bool, typer.Option("--whole", help="With --dataset: all of another file than that of the training.")
     ] = False,
-    engine: Annotated[
-        str, typer.Option(metavar="pool|ray", help="Where batches go: processes here, or a Ray cluster.")
-    ] = "pool",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Batches side by side.", show_default="pool: 1, ray: one per core"),
-    ] = None,
+    engine: Engine = "pool",
+    address: Address = None,
+    jobs: SideBySide = None,
     json: Annotated[Path | None, typer.Option(help="File for all figures.", show_default="none")] = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures (SVG).", show_default="none")

@@ -25,3 +25,14 @@ Live = Annotated[bool, typer.Option("--live", help="Show the run in the browser 
 LivePort = Annotated[
     int, typer.Option(min=0, max=65535, help="Port of the page with --live; 0 takes a free one.")
 ]
+Engine = Annotated[
+    str,
+    typer.Option(metavar="pool|ray", help="Where work goes: processes of this machine, or a Ray cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
+]
+SideBySide = Annotated[
+    int | None, typer.Option(min=1, help="Tasks side by side.", show_default="pool: 1, ray: one per core")
+]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.options import Address, Engine
+
 
 def sweep(
     scenario: Annotated[Path, typer.Argument(metavar="FILE", help="Scenario or study file (YAML).")],
@@ -23,13 +25,8 @@ def sweep(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.", show_default="one per core")] = None,
-    engine: Annotated[
-        str, typer.Option(metavar="pool|ray", help="Processes of this machine, or a Ray cluster.")
-    ] = "pool",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
-    ] = None,
+    engine: Engine = "pool",
+    address: Address = None,
     compare: Annotated[
         int | None, typer.Option(min=1, help="Run so many points separately too and compare.")
     ] = None,

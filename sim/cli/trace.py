@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.options import Address, Engine, SideBySide
+
 
 def trace(
     scenarios: Annotated[
@@ -22,18 +24,9 @@ def trace(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the traces.", show_default="the user's cache")
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(metavar="pool|ray", help="Where chunks are traced: processes here, or a Ray cluster."),
-    ] = "pool",
-    address: Annotated[
-        str | None,
-        typer.Option(help="Of the Ray cluster, or 'auto'.", show_default="a cluster of this machine alone"),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Chunks side by side.", show_default="pool: 1, ray: one per core"),
-    ] = None,
+    engine: Engine = "pool",
+    address: Address = None,
+    jobs: SideBySide = None,
 ) -> None:
     """Trace the propagation paths of scenarios, or of the benchmark's points; resumes by itself.
 
