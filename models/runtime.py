@@ -247,7 +247,7 @@ class OnnxModel:
 
 
 def open_session(path: Path, threads: int = 1) -> Any:
-    """The network in a file, ready to run on the CPU; raises ModelError if it cannot be read or is damaged."""
+    """The network in a file, ready to run on the CPU; raises ModelError if it cannot be had."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()

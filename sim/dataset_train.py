@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import UserError
-from sim.train import EVERY_S, Report, TrainOptions, denormals_flushed, is_of_model, require_training_stack
+from sim.train import EVERY_S, Report, TrainOptions, denormals_flushed, make_room, require_training_stack
 from sim.train import set_aside as set_state_aside
 
 if TYPE_CHECKING:
@@ -71,17 +71,6 @@ def train_on_dataset(
     export_dataset_model(trainer, folder)
     report(f"trained for {trainer.seconds:.0f} s on {len(trainer.samples)} samples; exported to {folder}")
     return folder
-
-
-def make_room(folder: Path) -> None:
-    """Raise a UserError if the folder cannot be used, or would be lost: it holds what is no model."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in folder.iterdir() if not is_of_model(path)] if folder.exists() else []
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be used ({error.strerror})") from error
-    if foreign:
-        raise UserError(f"{folder}: would be replaced, but holds more than a model: {foreign[0]}")
 
 
 def describe(dataset: Dataset, split: Split, report: Report) -> None:

@@ -133,15 +133,19 @@ def places(config: TrainingConfig, options: TrainOptions) -> tuple[Path, Path]:
 
     if options.out is None:
         return WEIGHTS / config.name, traces_cache().parent / "training" / f"{config.name}.pt"
-    out = options.out
+    make_room(options.out)
+    return options.out, options.out.with_name(options.out.name + ".state.pt")
+
+
+def make_room(folder: Path) -> None:
+    """Raise a UserError if the folder cannot be used, or would be lost: it holds what is no model."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in out.iterdir() if not is_of_model(path)] if out.exists() else []
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in folder.iterdir() if not is_of_model(path)] if folder.exists() else []
     except OSError as error:
-        raise UserError(f"{out}: cannot be used ({error.strerror})") from error
+        raise UserError(f"{folder}: cannot be used ({error.strerror})") from error
     if foreign:
-        raise UserError(f"{out}: would be replaced, but holds more than a model: {foreign[0]}")
-    return out, out.with_name(out.name + ".state.pt")
+        raise UserError(f"{folder}: would be replaced, but holds more than a model: {foreign[0]}")
 
 
 def is_of_model(path: Path) -> bool:
