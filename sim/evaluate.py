@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from broker.streams import stream
 from sim.channel.held_out import SPLITS, HeldOut, Split, held_out
 from sim.deployment import MUNICH6
+from sim.engine import Failure, OpenEngine, SerialEngine, Task
 from sim.errors import UserError
 from sim.metrics import nees
 from sim.missing import Missing
 from sim.scenario.scenario import Clock
-from sim.study.engine import Failure, OpenEngine, SerialEngine, Task
 from sim.systems import EvaluationError, System
 
 BATCH = 250

@@ -15,7 +15,7 @@ from sim.channel.tracing import Report, join, say, trace_chunks
 from sim.channel.world import World, world_of
 from sim.city import HeightMap
 from sim.deployment import MUNICH6
-from sim.study.engine import OpenEngine
+from sim.engine import OpenEngine
 
 HeightGrid = tuple[NDArray[np.floating], float, float, float]
 """Heights, x and y of the first node, step: the last arguments of ``chunk_positions``."""

@@ -24,8 +24,8 @@ from sim.channel.traces import (
     traces_cache,
 )
 from sim.channel.world import World, world_of
+from sim.engine import Failure, OpenEngine, SerialEngine, Task
 from sim.scenario import Scenario
-from sim.study.engine import Failure, OpenEngine, SerialEngine, Task
 
 CHUNK = 100
 """Positions per chunk of a scenario."""

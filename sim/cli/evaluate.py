@@ -72,12 +72,12 @@ def evaluate(
     """Judge shipped models where they were never trained: errors, honesty and bits, split by split."""
     from sim.channel.held_out import SPLITS
     from sim.deployment import MUNICH6
+    from sim.engine import check_engine, opener
     from sim.errors import UserError
     from sim.evaluate import NONE, write_json
     from sim.evaluate import evaluate as evaluate_systems
     from sim.missing import missing_of
     from sim.pictures import Kept, write_pictures
-    from sim.study.engine import check_engine, opener
     from sim.systems import embedding_systems, histories, shipped_models, systems_named
 
     check_engine(engine, address)

@@ -32,7 +32,7 @@ def sweep(
     ] = None,
 ) -> None:
     """Run a scenario with every combination of values, and keep the figures of all runs."""
-    from sim.study.engine import check_engine
+    from sim.engine import check_engine
     from sim.study.spec import load_study
 
     check_engine(engine, address)

@@ -32,9 +32,9 @@ def trace(
 
     Progress goes to stderr, the names of the files to stdout.
     """
+    from sim.engine import check_engine, opener
     from sim.errors import UserError
     from sim.scenario import load_scenario
-    from sim.study.engine import check_engine, opener
 
     check_engine(engine, address)
     open_engine = opener(engine, address, jobs)

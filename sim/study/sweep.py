@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from sim.api import model_of
+from sim.engine import Engine, Failure, Task, make_engine
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
-from sim.study.engine import Engine, Failure, Task, make_engine
 from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
 from sim.study.spec import Point, Study
 from sim.study.work import Chunk, Worker, unlike
@@ -95,7 +95,7 @@ def sweep(
 def engine_of(
     study: Study, jobs: int | None = None, kind: str = "pool", address: str | None = None
 ) -> AbstractContextManager[Engine]:
-    """Workers for a study, as of `sim.study.engine.engine_of`; to be closed."""
+    """Workers for a study, as of `sim.engine.make_engine`; to be closed."""
     return closing(make_engine(partial(Worker, study), jobs, kind, address))
 
 

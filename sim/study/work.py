@@ -9,10 +9,9 @@ from typing import Any
 
 from nodes import PositioningModel
 from sim.api import channel_of, model_of, run
-from sim.errors import UserError
+from sim.errors import UserError, first_line
 from sim.scenario import Scenario
 from sim.study.embeddings import cached, embeddings_key, embeddings_of
-from sim.study.place import first_line
 from sim.study.point import UNLIKE, Bench
 from sim.study.results import row_of
 from sim.study.spec import Point, Study

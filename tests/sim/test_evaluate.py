@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from sim.channel.held_out import held_out
 from sim.cli.app import app
+from sim.engine import opener
 from sim.errors import UserError
 from sim.evaluate import (
     Estimates,
@@ -27,7 +28,6 @@ from sim.evaluate import (
 from sim.evaluate_text import metres, print_rows
 from sim.missing import Missing
 from sim.scenario.scenario import Clock
-from sim.study.engine import opener
 from sim.systems import (
     EmbeddingSystem,
     EvaluationError,

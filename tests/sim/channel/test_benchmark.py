@@ -32,8 +32,8 @@ from sim.channel.tracing import store
 from sim.channel.world import world_of
 from sim.city import HeightMap
 from sim.deployment import MUNICH6
+from sim.engine import SerialEngine, Task
 from sim.scenario.scenario import Clock
-from sim.study.engine import SerialEngine, Task
 from tests.sim.channel.kit import MUNICH_KEY, Array, random_table
 
 UNKNOWN = Clock(kind="ue_unknown")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.sim.study.kit import small_study
 
 
 @pytest.fixture(scope="session")
@@ -18,21 +18,4 @@ def cache(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def study_file(tmp_path: Path) -> Path:
-    """Ten snapshots of the spiral; 12 points."""
-    file = tmp_path / "small.yaml"
-    file.write_text(
-        f"""
-study:
-  description: Small.
-  scenario: {ROOT / "scenarios" / "spiral.yaml"}
-  set: {{duration: 1 s}}
-  sweep:
-    fronthaul.default.capacity: {{from: 100 kbit/s, to: 1 Mbit/s, steps: 3, scale: log}}
-    dropout:
-      "0": {{faults: []}}
-      "1": {{faults: [{{at: 0 s, kind: bs_down, bs: bs1}}]}}
-  repeat: 2
-""",
-        encoding="utf-8",
-    )
-    return file
+    return small_study(tmp_path)

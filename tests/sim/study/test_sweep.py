@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from sim.study.engine import Failure, SerialEngine, Task
+from sim.engine import Failure, SerialEngine, Task
 from sim.study.results import StudyFolder, StudyFolderError
 from sim.study.spec import Study, load_study
 from sim.study.sweep import Listener, Sweep, sweep

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sim.study.engine import DIED, Engine, Failure, PoolEngine, SerialEngine, Task
+from sim.engine import DIED, Engine, Failure, PoolEngine, SerialEngine, Task
 
 
 class Clerk:

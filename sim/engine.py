@@ -1,8 +1,8 @@
-"""Where work is done: in this process, in a pool of processes, or on a cluster (`sim.study.ray_engine`).
+"""Where work is done: in this process, in a pool of processes, or on a cluster (`sim.ray_engine`).
 
 An engine owns workers, all made by one factory. A task names one of a worker's methods and its argument; what
 comes back depends neither on the worker nor on the engine nor on the order. One contract suite runs over all
-engines (`tests/sim/study/test_engine.py`).
+engines (`tests/sim/test_engine.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from sim.errors import UserError
-from sim.study import place
-from sim.study.place import first_line
+from sim import worker
+from sim.errors import UserError, first_line
 
 ENGINES = ("pool", "ray")
 
@@ -153,10 +152,10 @@ class PoolEngine:
 
     def _submit(self, task: Task) -> Future[Any]:
         try:
-            return self._pool.submit(place.perform, task.method, task.argument)
+            return self._pool.submit(worker.perform, task.method, task.argument)
         except BrokenProcessPool:  # a process died while it had nothing to do
             self._renew()
-            return self._pool.submit(place.perform, task.method, task.argument)
+            return self._pool.submit(worker.perform, task.method, task.argument)
 
     def _renew(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -165,7 +164,7 @@ class PoolEngine:
     def _new(self) -> ProcessPoolExecutor:
         # Fresh processes: a fork would copy locks that ONNX Runtime or Arrow may hold.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self.jobs, context, place.begin, (self._make_worker,))
+        return ProcessPoolExecutor(self.jobs, context, worker.begin, (self._make_worker,))
 
 
 def make_engine(
@@ -184,7 +183,7 @@ def make_engine(
     """
     check_engine(kind, address)
     if kind == "ray":
-        from sim.study.ray_engine import RayEngine
+        from sim.ray_engine import RayEngine
 
         return RayEngine(make_worker, address=address, jobs=jobs)
     jobs = cores() if jobs is None else jobs

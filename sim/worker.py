@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sim.errors import UserError
-
 _worker: Any = None
 
 
@@ -23,13 +21,6 @@ def begin(make_worker: Callable[[], Any]) -> None:
 def perform(method: str, argument: Any) -> Any:
     """Call the worker of this process."""
     return getattr(_worker, method)(argument)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    text = str(error).strip().splitlines()
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return f"{kind}{text[0] if text else ''}".strip(": ") or type(error).__name__
 
 
 def _end_with(parent: int) -> None:

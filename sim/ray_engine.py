@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.errors import UserError
-from sim.study.engine import DIED, Failure, Task, WorkerFactory
-from sim.study.place import first_line
+from sim.engine import DIED, Failure, Task, WorkerFactory
+from sim.errors import UserError, first_line
 
 ATTEMPTS = 3
 """Workers that may die of a task, or while they have it, before it fails."""
@@ -85,7 +84,7 @@ class RayEngine:
     def map(
         self, tasks: Iterable[Task], tell: Callable[[str], None] = print
     ) -> Iterator[tuple[Task, Any | Failure]]:
-        """As `sim.study.engine.Engine.map`."""
+        """As `sim.engine.Engine.map`."""
         coming: Iterator[Task] | None = iter(tasks)
         again: deque[Task] = deque()
         deaths: dict[Task, int] = {}
@@ -159,7 +158,7 @@ def connect(ray: Any, address: str | None, jobs: int | None) -> None:
             configure_logging=True,
             logging_level=logging.ERROR,
             log_to_driver=False,
-            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}},
+            runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}},
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"no Ray cluster at {address or 'this machine'}: {first_line(error)}") from error

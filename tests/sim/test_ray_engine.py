@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from sim.engine import DIED, Failure, Task, make_engine, opener
 from sim.errors import UserError
 from sim.evaluate import evaluate
-from sim.study.engine import DIED, Failure, Task, make_engine, opener
-from sim.study.ray_engine import RayEngine, connect, ray_or_error
+from sim.ray_engine import RayEngine, connect, ray_or_error
 from sim.study.spec import load_study
 from sim.study.sweep import Listener, sweep
 from sim.study.work import Worker
 from sim.systems import embedding_systems
-from tests.sim.study.test_engine import Clerk
+from tests.sim.study.kit import small_study
 from tests.sim.study.test_sweep import run_all
+from tests.sim.test_engine import Clerk
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -85,10 +86,11 @@ def test_only_what_kills_its_workers_again_and_again_fails(engine: RayEngine) ->
 
 @pytest.mark.timeout(300)
 def test_a_study_survives_the_loss_of_a_node(
-    cluster: Any, study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("sim.study.sweep.MOST_PER_CHUNK", 2)
-    study = load_study(study_file)
+    study = load_study(small_study(tmp_path))
     whole = run_all(study, tmp_path / "serial").folder.table()
     doomed = cluster.add_node(num_cpus=1)
     told: list[str] = []
