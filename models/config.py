@@ -101,9 +101,13 @@ class TrainingConfig:
         name: Also the name of the folder written.
         about: What it reaches, in how long, on what: measured, not hoped.
         points: Traced points to train on.
+        shadow_points: Points of the pool ``train-shadow`` to look at: those of them that one or two sites see
+            are trained on too.
         validation_points: Traced points to validate on.
         shape: Of the networks.
         phase_reference: See :mod:`models.preprocessing`.
+        subcarrier_step: The network sees ``shape.subcarriers`` of the radio's, so many apart, in the middle of the
+            band; None: all of them.
         message: What base stations send, see :mod:`models.systems.front`: ``embedding``, for others than ours
             the CSI in some form, its ``adcpm`` or a ``fix``.
         bits: Q of the quantiser.
@@ -131,9 +135,11 @@ class TrainingConfig:
     joint: Schedule
     about: str = ""
     points: int = 80_000
+    shadow_points: int = 0
     validation_points: int = 1_000
     shape: Shape = field(default_factory=Shape)
     phase_reference: str = "delay"
+    subcarrier_step: int | None = None
     message: str = EMBEDDING
     bits: int = 10
     quantise_from: int | None = None
@@ -184,18 +190,34 @@ class TrainingConfig:
             raise ValueError(f"short_share must be from 0 to 1, not {self.short_share}")
         if not 0 <= self.hard_share <= 1:
             raise ValueError(f"hard_share must be from 0 to 1, not {self.hard_share}")
+        if self.shadow_points < 0:
+            raise ValueError(f"shadow_points must not be negative, not {self.shadow_points}")
         if self.shortest_dims < 1:
             raise ValueError(f"shortest_dims must be at least 1, not {self.shortest_dims}")
         if not self.short_bits:
             raise ValueError("short_bits must not be empty")
         for bits in self.short_bits:
             check_bits(bits)
+        if self.subcarrier_step is not None and self.subcarrier_step < 1:
+            raise ValueError(f"subcarrier_step must be at least 1, not {self.subcarrier_step}")
         for name in ("points", "validation_points", "recalibrate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 _ADAPTER = TypeAdapter(TrainingConfig)
+
+
+def config_from(page: dict[str, Any]) -> TrainingConfig:
+    """The configuration that a model's page was written with; keys that are newer have their defaults.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        return _ADAPTER.validate_json(json.dumps(page), strict=True)
+    except (ValidationError, TypeError) as error:
+        raise ConfigError(f"not a training configuration ({str(error).splitlines()[0]})") from error
 
 
 def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainingConfig:

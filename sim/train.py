@@ -166,25 +166,32 @@ def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
 def read_points(config: TrainingConfig, chunks: int | None, report: Report) -> tuple[PathTable, PathTable]:
     """Path tables of the points to train and to validate on, traced now where that was not done before.
 
+    With ``chunks`` those of the pool ``train`` are all.
+
     Raises:
         ChannelError: They cannot be had; the message says how many are there.
     """
-    from models.path_table import PathTableError
+    from models.path_table import concatenate
 
-    tables = []
-    for name, points, given in (
-        ("train", config.points, chunks),
-        ("validation", config.validation_points, None),
-    ):
-        paths = traced(name, points if given is None else given * CHUNK, report)
-        try:
-            table = read_pool(paths)
-        except PathTableError as error:
-            raise ChannelError(f"{error}; delete it and trace again") from error
-        tables.append(table if given is not None else table.select(np.arange(min(points, len(table)))))
-    training, validation = tables
+    wanted = {"train": config.points if chunks is None else chunks * CHUNK}
+    if config.shadow_points and chunks is None:
+        wanted["train-shadow"] = config.shadow_points
+    training = concatenate([points_of(name, points, report) for name, points in wanted.items()])
+    validation = points_of("validation", config.validation_points, report)
     report(f"{len(training)} points to train on, {len(validation)} to validate on")
     return training, validation
+
+
+def points_of(name: str, points: int, report: Report) -> PathTable:
+    """The first points of a pool."""
+    from models.path_table import PathTableError
+
+    paths = traced(name, points, report)
+    try:
+        table = read_pool(paths)
+    except PathTableError as error:
+        raise ChannelError(f"{error}; delete it and trace again") from error
+    return table.select(np.arange(min(points, len(table))))
 
 
 def traced(name: str, points: int, report: Report) -> list[Path]:

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.path_table import PathTable, concatenate, read_path_table
-from sim.channel.benchmark import POOLS, Pool, chunk_positions, num_chunks
+from sim.channel.benchmark import (
+    POOLS,
+    SHADOW_SITES,
+    Pool,
+    chunk_positions,
+    num_chunks,
+    sites_in_sight_by_map,
+)
 from sim.channel.errors import ChannelError
 from sim.channel.traces import traces_cache
 from sim.channel.tracing import Report, join, say, trace_chunks
@@ -66,7 +73,16 @@ def munich_heights() -> HeightGrid:
 
 def pool_positions(pool: Pool, heights: HeightGrid) -> NDArray[np.float64]:
     """All positions of a pool, ``[points, 3]``, m."""
-    return np.concatenate([chunk_positions(pool, chunk, *heights) for chunk in range(num_chunks(pool))])
+    return np.concatenate([pool_chunk(pool, chunk, heights) for chunk in range(num_chunks(pool))])
+
+
+def pool_chunk(pool: Pool, chunk: int, heights: HeightGrid) -> NDArray[np.float64]:
+    """Positions of one chunk of a pool, m: ``[CHUNK, 3]``, or fewer where only some are taken."""
+    if pool.shadow_after is None:
+        return chunk_positions(pool, chunk, *heights)
+    positions = chunk_positions(POOLS["train"], pool.shadow_after + chunk, *heights)
+    site_m = np.array([site.position_in_world_m for site in MUNICH6.sites])
+    return positions[np.isin(sites_in_sight_by_map(*heights, positions, site_m), SHADOW_SITES)]
 
 
 def chunk_path(cache: Path, world: World, pool: Pool, chunk: int) -> Path:
@@ -89,7 +105,7 @@ def trace_pool(
     """
     total = num_chunks(pool)
     wanted = {
-        chunk_path(cache, world, pool, chunk): chunk_positions(pool, chunk, *heights)
+        chunk_path(cache, world, pool, chunk): pool_chunk(pool, chunk, heights)
         for chunk in range(min(total, chunks or total))
     }
     trace_chunks(world, pool.name, wanted, report, open_engine)

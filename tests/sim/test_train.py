@@ -133,6 +133,19 @@ def test_chunks_name_how_many_points() -> None:
     assert "70 points to train on, 20 to validate on" in result.stdout
 
 
+@pytest.mark.usefixtures("unexported")
+def test_points_in_shadow_come_on_top() -> None:
+    store("train", 40)
+    store("train-shadow", 7)
+    store("validation", 20)
+    with Path("tiny.yaml").open("a") as file:
+        file.write("shadow_points: 1000\n")
+    result = train("tiny.yaml", "--minutes", "0", "--out", "mine")
+    assert "47 points to train on, 20 to validate on" in result.stdout
+    result = train("tiny.yaml", "--chunks", "1", "--minutes", "0", "--out", "other")
+    assert "40 points to train on, 20 to validate on" in result.stdout
+
+
 def test_points_that_cannot_be_traced() -> None:
     line = refused("tiny.yaml")
     assert line.startswith("0 of 1000 points of the pool 'train' are traced, and ")

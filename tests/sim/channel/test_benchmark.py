@@ -23,10 +23,11 @@ from sim.channel.benchmark import (
     clear_of,
     in_blocked_square,
     num_chunks,
+    sites_in_sight_by_map,
 )
 from sim.channel.errors import ChannelError
 from sim.channel.held_out import SPLITS, HeldOut, Split, held_out
-from sim.channel.pool import munich_heights, pool_of, pool_positions, trace_pool
+from sim.channel.pool import munich_heights, pool_chunk, pool_of, pool_positions, trace_pool
 from sim.channel.traces import SHIPPED_TRACES
 from sim.channel.tracing import store
 from sim.channel.world import world_of
@@ -52,14 +53,14 @@ def splits() -> dict[str, HeldOut]:
 
 @pytest.mark.parametrize("pool", POOLS.values(), ids=lambda pool: pool.name)
 def test_points_lie_outdoors_in_the_squares_of_their_pool(pool: Pool) -> None:
-    some = chunk_positions(pool, 0, *munich_heights())
+    some = pool_chunk(pool, 0, munich_heights())
     assert (some >= AREA_LOW_M).all()
     assert (some <= AREA_HIGH_M).all()
     assert (in_blocked_square(some) == pool.blocked).all()
     city = HeightMap.load("munich")
     assert city is not None
     assert not city.is_indoor(some).any()
-    np.testing.assert_array_equal(some, chunk_positions(pool, 0, *munich_heights()))
+    np.testing.assert_array_equal(some, pool_chunk(pool, 0, munich_heights()))
 
 
 def test_chunks_add_up_and_pools_share_nothing() -> None:
@@ -70,6 +71,34 @@ def test_chunks_add_up_and_pools_share_nothing() -> None:
     assert len(np.unique(everything, axis=0)) == len(everything)
     other = pool_positions(replace(POOLS["test-random"], points=CHUNK), munich_heights())
     assert not (everything[:CHUNK] == other).any()
+
+
+def test_points_in_shadow_are_further_training_points_that_one_or_two_sites_see() -> None:
+    shadow, train = POOLS["train-shadow"], POOLS["train"]
+    assert shadow.shadow_after is not None
+    assert shadow.shadow_after + num_chunks(shadow) == num_chunks(train)
+    few = pool_chunk(shadow, 2, munich_heights())
+    everyone = chunk_positions(train, shadow.shadow_after + 2, *munich_heights())
+    assert 150 < len(few) < 300
+    assert (few[:, None] == everyone).all(axis=2).any(axis=1).all()
+
+
+def test_the_height_map_tells_how_many_sites_are_in_sight() -> None:
+    table = read_path_table(SHIPPED_TRACES / "benchmark" / f"test-random-{MUNICH_KEY}.h5")
+    site_m = np.array([site.position_in_world_m for site in MUNICH6.sites])
+    by_map = sites_in_sight_by_map(*munich_heights(), table.position_m[:1000], site_m)
+    traced = table.sites_in_sight()[:1000]
+    assert (by_map == traced).mean() > 0.92
+    assert (abs(by_map - traced) <= 1).mean() > 0.99
+
+
+def test_a_wall_hides_what_is_behind_it_and_no_more() -> None:
+    height_m = np.zeros((21, 21))
+    height_m[:, 10] = 8.0
+    position_m = np.array([[2.0, 10, 1], [15, 10, 1], [2, 10, 7.9]])
+    site_m = np.array([[18.0, 10.0, 10.0], [1, 2, 3]])
+    seen = sites_in_sight_by_map(height_m, 0.0, 0.0, 1.0, position_m, site_m)
+    assert seen.tolist() == [1, 1, 2]
 
 
 def test_held_out_squares_are_few_and_fixed() -> None:
@@ -197,5 +226,7 @@ def test_chunks_of_a_pool_that_are_there_are_not_traced_again(
 
 
 def test_an_unknown_pool_is_told() -> None:
-    with pytest.raises(ChannelError, match="unknown pool 'tets'; one of train, validation, test-random"):
+    with pytest.raises(
+        ChannelError, match="unknown pool 'tets'; one of train, train-shadow, validation, test-random"
+    ):
         pool_of("tets")
