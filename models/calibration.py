@@ -25,7 +25,6 @@ def covariance_scales(trainer: Trainer) -> list[float]:
         trainer: Holds the networks, their quantiser and the validation points.
     """
     config, sites = trainer.config, trainer.config.shape.num_bs
-    coarsest = min(config.short_bits) if config.short_share else config.bits
     latent, gain, truth = _encoded(trainer)
     generator = torch.Generator().manual_seed(config.seed)
     scales = []
@@ -34,10 +33,45 @@ def covariance_scales(trainer: Trainer) -> list[float]:
         present = (order < heard).to(latent.device)
         needed = [
             np.mean([_needed(trainer, arrived, gain, truth, mask) for mask in present])
-            for arrived in (_arrived(trainer, latent, bits) for bits in {config.bits, coarsest})
+            for arrived in (_arrived(trainer, latent, bits) for bits in _finest_and_coarsest(trainer))
         ]
         scales.append(float(np.exp(np.mean(np.log(needed)))))
     return scales
+
+
+@torch.no_grad()
+def short_scales(trainer: Trainer) -> list[tuple[int, float]]:
+    """Numbers in a message, from the shortest on in octaves, and what covariances need besides there.
+
+    That is with all base stations heard, relative to whole messages, at the finest and at the coarsest
+    resolution, the geometric mean of both. Empty for a model whose messages all have the same length.
+
+    Args:
+        trainer: Holds the networks, their quantiser and the validation points.
+    """
+    config = trainer.config
+    if not config.short_share:
+        return []
+    latent, gain, truth = _encoded(trainer)
+    everybody = torch.ones_like(gain, dtype=torch.bool)
+    lengths = [config.shape.dims]
+    while lengths[0] >= 2 * config.shortest_dims:
+        lengths.insert(0, lengths[0] // 2)
+    exponents = np.zeros(len(lengths))
+    sizes = _finest_and_coarsest(trainer)
+    for bits in sizes:
+        arrived = _arrived(trainer, latent, bits)
+        kept = torch.arange(config.shape.dims, device=latent.device).reshape(latent.shape[2:])
+        needed = [_needed(trainer, arrived * (kept < length), gain, truth, everybody) for length in lengths]
+        exponents += np.log(needed) / len(sizes)
+    scales = np.exp(exponents - exponents[-1])
+    return [(length, float(scale)) for length, scale in zip(lengths, scales, strict=True)]
+
+
+def _finest_and_coarsest(trainer: Trainer) -> set[int]:
+    """Bits of a number in messages."""
+    config = trainer.config
+    return {config.bits, min(config.short_bits) if config.short_share else config.bits}
 
 
 def _encoded(trainer: Trainer) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from models.build import encoder_of
-from models.calibration import covariance_scales
+from models.calibration import covariance_scales, short_scales
 from models.estimation import covariance
 from models.layers import CentralUnit
 from models.preprocessing import side_features
@@ -164,6 +164,7 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         "gain_floor_db": shape.gain_floor_db,
         "covariance_scale": scales[-1],
         "covariance_scales": scales,
+        "short_scales": short_scales(trainer),
         "samples_trained": trainer.done,
         "training_seconds": round(trainer.seconds),
         "parameters": trainer.num_parameters,

@@ -19,6 +19,8 @@ from models.estimation import LmmseEstimator, pilot_symbols
 from models.preprocessing import PHASE_REFERENCES, encoder_input
 from models.quantiser import check_bits
 
+Floats = NDArray[np.float64]
+
 WEIGHTS = Path(__file__).resolve().parent / "weights"
 FORMAT_VERSION = 1
 ENCODER_INPUTS = ("modes", "slots")
@@ -62,6 +64,8 @@ class Description:
         gain_floor_db: Weaker links count as this weak.
         covariance_scales: What the network's covariances are multiplied with where one, two, … all base
             stations are heard; one number for all in models of earlier versions.
+        short_scales: What they are multiplied with besides, where messages are shorter than ``dims``: numbers
+            in a message, ascending, and the factor there; in between it goes with the number's logarithm.
         files: SHA-256 of every other file; empty in models of earlier versions.
         directions: What stands at the head of messages beside the D numbers of the latent, if anything does.
     """
@@ -78,6 +82,7 @@ class Description:
     covariance_scales: tuple[float, ...]
     files: dict[str, str]
     directions: Directions | None = None
+    short_scales: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -93,6 +98,12 @@ class Description:
             )
         if not all(scale > 0 and np.isfinite(scale) for scale in self.covariance_scales):
             raise ValueError("covariance_scales must be positive")
+        numbers = [count for count, _ in self.short_scales]
+        if numbers != sorted(set(numbers)) or not all(
+            count > 0 and scale > 0 and np.isfinite((count, scale)).all()
+            for count, scale in self.short_scales
+        ):
+            raise ValueError("short_scales must ascend and be positive")
         if self.phase_reference not in PHASE_REFERENCES or self.encoder_input not in ENCODER_INPUTS:
             raise ValueError(f"unknown input {self.encoder_input!r} by {self.phase_reference!r}")
 
@@ -238,12 +249,25 @@ class OnnxModel:
             "present": heard.astype(np.float32),
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
-        scale = self._scale_of_heard[np.maximum(heard.sum(axis=1), 1)]
+        number = np.maximum(heard.sum(axis=1), 1)
+        scale = self._scale_of_heard[number]
+        if self.description.short_scales:
+            scale = scale * self._scale_of_short(np.count_nonzero(fed["latent"], axis=(1, 2)) / number)
         position, covariance = position.astype(np.float64), covariance.astype(np.float64)
         covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
         if self._directions is None:
             return position, covariance * scale[:, None, None]
         return self._directions.fix(position, covariance, latents[..., : self.leading], heard, scale)
+
+    def _scale_of_short(self, numbers: Floats) -> Floats:
+        """By how many numbers arrived of each base station heard, on average, ``[n]``.
+
+        What did not arrive is zero, and no level of the quantiser is.
+        """
+        known, scale = np.array(self.description.short_scales).T
+        exponent = np.interp(np.log(np.maximum(numbers, 1)), np.log(known), np.log(scale))
+        result: Floats = np.exp(exponent)
+        return result
 
 
 def open_session(path: Path, threads: int = 1) -> Any:
@@ -313,6 +337,9 @@ def read_description(folder: Path) -> Description:
             covariance_scales=_scales(found),
             files=dict(found.get("files", {})),
             directions=_directions(found),
+            short_scales=tuple(
+                (float(count), float(scale)) for count, scale in found.get("short_scales", ())
+            ),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error

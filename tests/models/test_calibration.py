@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.calibration import covariance_scales
+from models.calibration import covariance_scales, short_scales
 from tests.models.kit import tiny_config, tiny_trainer
 
 
@@ -30,3 +30,33 @@ def test_scales_are_what_the_claims_fall_short_of(tmp_path: Path, monkeypatch: p
     assert sorted(set(counts.tolist())) == [1, 2, 3]
     one = torch.cat(seen)[counts == 1]
     assert one.any(0).all()
+
+
+def test_short_messages_need_what_they_err_more_than_whole_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A central unit that errs the more, the fewer numbers arrive, and always claims the same."""
+    trainer = tiny_trainer(tmp_path / "state.pt", tiny_config(short_share=0.5, shortest_dims=10))
+    points = trainer.held_out.position
+    count = len(points)
+    done = 0
+
+    def estimate(latent: torch.Tensor, gain: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        nonlocal done
+        start = done % count
+        done += len(latent)
+        numbers = (latent != 0).double().sum((1, 2, 3)) / latent.shape[1]
+        error = torch.stack([100 / numbers, 0 * numbers, 0 * numbers], 1)
+        claim = torch.eye(3, dtype=torch.float64).expand(len(latent), 3, 3)
+        return points[start : start + len(latent)] + error, claim
+
+    monkeypatch.setattr(trainer.fusion, "estimate", estimate)
+    dims = trainer.config.shape.dims
+    scales = dict(short_scales(trainer))
+    assert min(scales) >= trainer.config.shortest_dims > min(scales) / 2
+    assert scales == pytest.approx({length: (dims / length) ** 2 for length in scales}, rel=1e-3)
+    assert len(scales) > 1
+
+
+def test_messages_of_one_length_need_nothing(tmp_path: Path) -> None:
+    assert short_scales(tiny_trainer(tmp_path / "state.pt", tiny_config(short_share=0.0))) == []

@@ -298,6 +298,9 @@ def test_a_single_flipped_bit_is_noticed(copy: Path, name: str) -> None:
         ("dims", 0, "damaged (sizes must be positive)"),
         ("covariance_scales", [1, 1, -1], "damaged (covariance_scales must be positive)"),
         ("covariance_scales", [1.0], "damaged (1 covariance_scales for 3 base stations)"),
+        ("short_scales", [[24, 1.0], [12, 2.0]], "damaged (short_scales must ascend and be positive)"),
+        ("short_scales", [[24, 0.0]], "damaged (short_scales must ascend and be positive)"),
+        ("short_scales", 3, "damaged"),
         ("phase_reference", "none", "damaged (unknown input 'modes' by 'none')"),
         ("files", 3, "damaged"),
     ],
@@ -316,6 +319,24 @@ def test_models_of_earlier_versions_have_one_scale(copy: Path) -> None:
     del page["covariance_scales"]
     path.write_text(json.dumps(page | {"covariance_scale": 2.5}))
     assert OnnxModel(copy).description.covariance_scales == (2.5, 2.5, 2.5)
+
+
+def test_covariances_are_wider_where_messages_are_short(copy: Path) -> None:
+    dims = OnnxModel(copy).dims
+    path = copy / "model.json"
+    page = json.loads(path.read_text())
+    latents = np.random.default_rng(1).normal(size=(3, 3, dims)).astype(np.float32)
+    latents[1, :, dims // 4 :] = 0
+    latents[2, :2, dims // 2 :] = 0
+    present = np.array([[True, True, True], [True, True, True], [True, True, False]])
+    given = latents, np.full((3, 3), 20.0), present
+    covariance = {}
+    for name, scales in {"none": [], "some": [[dims // 4, 4.0], [dims, 1.0]]}.items():
+        path.write_text(json.dumps(page | {"short_scales": scales}))
+        covariance[name] = OnnxModel(copy).fuse(*given)[1]
+    ratio = covariance["some"][:, 0, 0] / covariance["none"][:, 0, 0]
+    assert ratio == pytest.approx([1, 4, 2])
+    assert covariance["some"] == pytest.approx(covariance["none"] * ratio[:, None, None])
 
 
 def test_a_missing_key_is_named(copy: Path) -> None:
