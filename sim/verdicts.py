@@ -106,8 +106,23 @@ def _missing(served: Sequence[Row]) -> Iterator[Verdict]:
                 "quarter",
                 worst < (1 + MOST_GROWTH) * before,
                 f"by {row['mean_m'] / before - 1:.0%} over all choices, by {worst / before - 1:.0%} "
-                "for the worst",
+                f"for the worst{_expected(whole[row['system']])}",
             )
+
+
+def _expected(whole: Row) -> str:
+    """What sites in sight explain of it: a point that loses one of k errs like those that see k - 1."""
+    sites = {int(k): part for k, part in whole.get("by_sites_in_sight", {}).items() if part["points"]}
+    most = max(sites, default=0)
+    if set(sites) != set(range(most + 1)) or not most:
+        return ""
+    total = sum(part["points"] * part["mean_m"] for part in sites.values())
+    lost = sum(
+        part["points"] * k / most * (sites[k - 1]["mean_m"] - part["mean_m"])
+        for k, part in sites.items()
+        if k
+    )
+    return f"; by {lost / total:.0%} if each point erred as those with one site in sight less"
 
 
 def _honesty(served: Sequence[Row]) -> Iterator[Verdict]:

@@ -50,6 +50,23 @@ def test_the_worst_choice_decides() -> None:
     assert str(boast) == "no: ecc-r, any one missing: ANEES within 0.8 and 1.25 (1.00 to 1.30)"
 
 
+def test_sites_in_sight_explain_how_the_error_grows() -> None:
+    """Of two sites one is gone: half of the points that saw one see none, those that saw two see one."""
+    sites = {
+        "0": {"points": 10, "mean_m": 8.0},
+        "1": {"points": 20, "mean_m": 2.0},
+        "2": {"points": 80, "mean_m": 1.0},
+    }
+    calm = {f"bs{k}": {"mean_m": 3.0, "anees": 1.0} for k in (1, 2)}
+    rows = [
+        row("ecc-r", 7680, 2.0, by_sites_in_sight=sites),
+        row("ecc-r", 7680, 3.0, missing="1", by_missing=calm),
+    ]
+    (growth,) = (verdict.figures for verdict in verdicts(rows) if "missing, the mean" in verdict.claim)
+    # (20 / 2 * 6 m + 80 * 1 m) of (80 + 40 + 80) m
+    assert growth.endswith("; by 70% if each point erred as those with one site in sight less")
+
+
 def test_rows_of_other_splits_and_systems_do_not_count() -> None:
     assert verdicts([row("ecc-r", 7680, 1.0, split="blocked"), row("music", 80, 1.0, anees=None)]) == []
 
