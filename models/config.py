@@ -106,8 +106,8 @@ class TrainingConfig:
         validation_points: Traced points to validate on.
         shape: Of the networks.
         phase_reference: See :mod:`models.preprocessing`.
-        subcarrier_step: The network sees ``shape.subcarriers`` of the radio's, so many apart, in the middle of the
-            band; None: all of them.
+        subcarrier_step: The network sees ``shape.subcarriers`` of the radio's, so many apart, in the middle
+            of the band; None: all of them.
         message: What base stations send, see :mod:`models.systems.front`: ``embedding``, for others than ours
             the CSI in some form, its ``adcpm`` or a ``fix``.
         bits: Q of the quantiser.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Sampler:
         noise_pool: Normal draws kept (None: 2^24), since making them costs as much as all the rest. Each draw
             of CSI takes a random stretch of the pool; it is made anew when every number has been used eight
             times on average. 0, or CSI that needs more than half of the pool: all noise is fresh.
+        subcarriers: Indices of those of the radio's that are made; None: all.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Sampler:
         seed: int,
         device: str = "cpu",
         noise_pool: int | None = None,
+        subcarriers: Sequence[int] | None = None,
     ) -> None:
         self.radio, self.impairments, self.device = radio, impairments, device
         self.generator = torch.Generator(device).manual_seed(seed)
@@ -52,7 +55,10 @@ class Sampler:
         )  # fmt: skip
         self.scale = radio.noise_variance() ** -0.5
         self.slot_time = torch.tensor(radio.slot_time_s(), dtype=torch.float32, device=device)
-        self.frequency = torch.tensor(radio.frequency_hz(), dtype=torch.float32, device=device)
+        frequency_hz = radio.frequency_hz()
+        if subcarriers is not None:
+            frequency_hz = frequency_hz[list(subcarriers)]
+        self.frequency = torch.tensor(frequency_hz, dtype=torch.float32, device=device)
         self.seconds_making = 0.0
         self._pool = torch.empty(0, device=device)
         self._pool_size, self._pool_used = NOISE_POOL if noise_pool is None else noise_pool, 0
@@ -153,7 +159,7 @@ class Sampler:
             size * num_bs,
             radio.slots,
             radio.antennas,
-            radio.subcarriers,
+            len(self.frequency),
             dtype=torch.complex64,
             device=self.device,
         )

@@ -24,7 +24,7 @@ from models.quantiser import calibrate_steps, rescale_step, straight_through
 from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
 from models.systems.encoders import sent_fix
-from models.systems.front import EMBEDDING, FIX, system_input
+from models.systems.front import EMBEDDING, FIX, kept_subcarriers, system_input
 
 CALIBRATED_ON = 2048
 """Samples whose latents the quantiser's steps are calibrated on."""
@@ -90,6 +90,8 @@ class Trainer:
         own = RANK_STRIDE * ranks.rank
         self.checkpoint = checkpoint
         _check_shape(config, site)
+        self.subcarriers = _kept(config, site)
+        """Those of the radio's that the network sees; None: all."""
         torch.manual_seed(config.seed)
         self.encoder, self.fusion = build_network(config.shape, config.phase_reference)
         axes = np.stack([world_from_array(s, site.boresight_m) for s in site.position_m])
@@ -103,11 +105,24 @@ class Trainer:
         self.networks = nn.ModuleDict({"encoder": self.encoder, "fusion": self.fusion}).to(device)
         self.steps = torch.full((config.shape.num_bs,), 8.0 / 2**config.bits, device=device)
         places = (site.position_m, site.boresight_m, site.radio)
-        self.samples = Sampler(training, *places, config.training_impairments, config.seed + 1 + own, device)
+        self.samples = Sampler(
+            training,
+            *places,
+            config.training_impairments,
+            config.seed + 1 + own,
+            device,
+            subcarriers=self.subcarriers,
+        )
         if config.hard_share:
             self.samples.favour(hard_points(training, site.radio), config.hard_share)
         self.held_out = Sampler(
-            validation, *places, config.test_impairments, config.seed + 2, device, noise_pool=0
+            validation,
+            *places,
+            config.test_impairments,
+            config.seed + 2,
+            device,
+            noise_pool=0,
+            subcarriers=self.subcarriers,
         )
         self.masks = torch.Generator(device).manual_seed(config.seed + 3 + own)
         self.stage, self.done, self.seconds = ("local" if config.local else "joint"), 0, 0.0
@@ -515,10 +530,19 @@ def _check_shape(config: TrainingConfig, site: Site) -> None:
         "num_bs": len(site.bs_ids),
         "slots": radio.slots,
         "antennas": radio.antennas,
-        "subcarriers": radio.subcarriers,
+        "subcarriers": shape.subcarriers if config.subcarrier_step else radio.subcarriers,
     }
     for name, value in there.items():
         if getattr(shape, name) != value:
             raise ConfigError(
                 f"{config.name}: shape.{name} is {getattr(shape, name)}, the radio's is {value}"
             )
+
+
+def _kept(config: TrainingConfig, site: Site) -> tuple[int, ...] | None:
+    if config.subcarrier_step is None:
+        return None
+    try:
+        return kept_subcarriers(site.radio.subcarriers, config.shape.subcarriers, config.subcarrier_step)
+    except ValueError as error:
+        raise ConfigError(f"{config.name}: subcarrier_step: {error}") from error

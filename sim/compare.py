@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +60,28 @@ def compare(
         UserError: There is no such system, or points are missing.
         ConfigError: A configuration is wrong.
     """
-    require_training_stack()
     systems = read_folder(configs)
     trunks = read_folder(configs / "trunks") if (configs / "trunks").is_dir() else {}
     unknown = sorted(set(only) - systems.keys())
     if unknown:
         raise UserError(f"no system '{unknown[0]}' (there are: {', '.join(systems)})")
+    chosen = {name: systems[name] for name in only} if only else systems
     states = states or traces_cache().parent / "training" / "compare"
+    return train_all(chosen, {**systems, **trunks}, out, states, options, points=points, report=report)
+
+
+def train_all(
+    systems: Mapping[str, TrainingConfig],
+    trunks: Mapping[str, TrainingConfig],
+    out: Path,
+    states: Path,
+    options: TrainOptions,
+    *,
+    points: Callable[[TrainingConfig], Points] | None = None,
+    report: Report = print,
+) -> list[Path]:
+    """Train systems, each after the trunk that it goes on from, and export them: see :func:`compare`."""
+    require_training_stack()
     kept: dict[int, Points] = {}
 
     def points_of(config: TrainingConfig) -> Points:
@@ -93,7 +107,7 @@ def compare(
         return trainer
 
     folders = []
-    for name in only or systems:
+    for name in systems:
         if is_exported(out / name, systems[name]):
             report(f"{name}: there already")
             continue
@@ -122,12 +136,13 @@ def read_folder(folder: Path) -> dict[str, TrainingConfig]:
 
 def is_exported(folder: Path, config: TrainingConfig) -> bool:
     """Whether a system was trained to its end by just this configuration."""
+    from models.config import config_from
+
     try:
         page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return bool(page["ended"]) and config_from(page["config"]) == config
+    except (OSError, ValueError, KeyError):
         return False
-    same: bool = page.get("config") == json.loads(json.dumps(asdict(config))) and page.get("ended", False)
-    return same
 
 
 def export(trainer: Trainer, folder: Path, report: Report) -> Path:

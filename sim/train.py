@@ -69,6 +69,8 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     from models.config import read_config
 
     config = read_config(config_file)
+    if config.subcarrier_step is not None:
+        raise UserError(f"{config_file}: subcarrier_step is for systems that are compared; a model sees all")
     require_training_stack()
     import torch
 

@@ -35,6 +35,7 @@ class SystemDescription:
         bits: Q of an embedding.
         steps: Quantiser step of each base station; empty without a quantiser.
         csi_shape: Slots, antennas, subcarriers.
+        subcarriers: Those that it looks at; None: all.
         message_shape: Rows and columns of what goes from the encoder to the central unit's network.
         phase_reference: See :mod:`models.preprocessing`.
         slot_modes: Modes over the slots that the encoder sees; None: the slots themselves.
@@ -50,6 +51,7 @@ class SystemDescription:
     bits: int
     steps: tuple[float, ...]
     csi_shape: tuple[int, int, int]
+    subcarriers: tuple[int, ...] | None
     message_shape: tuple[int, int]
     phase_reference: str
     slot_modes: int | None
@@ -58,6 +60,12 @@ class SystemDescription:
     samples_trained: int
     short_bits: tuple[int, ...]
     files: dict[str, str]
+
+    @property
+    def csi_seen(self) -> tuple[int, int, int]:
+        """Slots, antennas, and those of the subcarriers that it looks at."""
+        slots, antennas, there = self.csi_shape
+        return slots, antennas, there if self.subcarriers is None else len(self.subcarriers)
 
     def at(self, bits: int) -> SystemDescription:
         """The same with messages of another resolution."""
@@ -98,7 +106,7 @@ class ComparedSystem:
         self.samples_trained = self.description.samples_trained
         rows, columns = self.description.message_shape
         self.payload_bits = payload_bits(
-            self.description.message, self.csi_shape, rows * columns, self.description.bits
+            self.description.message, self.description.csi_seen, rows * columns, self.description.bits
         )
         covariance = _read_covariance(folder.parent / ESTIMATOR, self.csi_shape)
         symbols = pilot_symbols(self.csi_shape[2])
@@ -159,6 +167,8 @@ class ComparedSystem:
             noise = float(noise_variance[bs])
             slots = pilots[:, bs].reshape(-1, *self.csi_shape[1:])
             csi = estimator.estimate(slots, noise).reshape(len(pilots), *self.csi_shape)
+            if about.subcarriers is not None:
+                csi = csi[..., about.subcarriers]
             parts.append(system_input(csi, noise, about.message, about.phase_reference, about.slot_modes))
         features, side, gain_db = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
         return {"features": features.astype(np.float32), "side": side.astype(np.float32)}, gain_db
@@ -225,6 +235,7 @@ def read_system(folder: Path) -> SystemDescription:
             bits=int(found["bits"]),
             steps=tuple(float(step) for step in found["steps"]),
             csi_shape=(slots, antennas, subcarriers),
+            subcarriers=_some(found.get("subcarriers"), subcarriers),
             message_shape=(rows, columns),
             phase_reference=str(found["phase_reference"]),
             slot_modes=None if found["slot_modes"] is None else int(found["slot_modes"]),
@@ -242,6 +253,14 @@ def read_system(folder: Path) -> SystemDescription:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error
     except (ValueError, TypeError) as error:
         raise ModelError(f"{path}: damaged ({error})") from error
+
+
+def _some(kept: list[int] | None, subcarriers: int) -> tuple[int, ...] | None:
+    if kept is None:
+        return None
+    if not kept or not all(0 <= int(one) < subcarriers for one in kept):
+        raise ValueError(f"subcarriers must be from 0 to {subcarriers - 1}")
+    return tuple(int(one) for one in kept)
 
 
 def _short_bits(config: dict[str, Any], bits: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from models.config import ConfigError
 from models.export import channel_covariance, covariance_scale, halve, to_onnx
 from models.layers import CentralUnit
 from models.network import Encoder, Fusion
@@ -48,6 +49,9 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
         folder: ``models/weights/compare/<name>``.
         about: What else ``model.json`` should say.
         compact: Weights in a byte each instead of two.
+
+    Raises:
+        ConfigError: There is no estimator yet, and the system does not see all subcarriers.
     """
     config, shape = trainer.config, trainer.config.shape
     trainer.calibrate()
@@ -57,6 +61,8 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
     message_shape = write_networks(trainer, partial, compacted if compact else halve)
     estimator = folder.parent / ESTIMATOR
     if not estimator.is_file():
+        if trainer.subcarriers is not None:
+            raise ConfigError(f"{estimator}: missing, and {config.name} does not see all subcarriers")
         np.savez_compressed(estimator, covariance=channel_covariance(trainer))
     description = {
         "version": FORMAT_VERSION,
@@ -64,7 +70,8 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
         "message": config.message,
         "bits": config.bits,
         "steps": [float(step) for step in trainer.steps] if config.message == EMBEDDING else [],
-        "csi_shape": [shape.slots, shape.antennas, shape.subcarriers],
+        "csi_shape": [shape.slots, shape.antennas, trainer.site.radio.subcarriers],
+        "subcarriers": trainer.subcarriers,
         "message_shape": message_shape,
         "phase_reference": config.phase_reference,
         "slot_modes": shape.input_modes,

@@ -42,6 +42,19 @@ def system_input(
     return features, side, gain
 
 
+def kept_subcarriers(there: int, count: int, step: int) -> tuple[int, ...]:
+    """Indices of so many of the subcarriers that there are, a step apart, in the middle of the band.
+
+    Raises:
+        ValueError: They do not fit.
+    """
+    span = (count - 1) * step + 1
+    if span > there:
+        raise ValueError(f"{count} subcarriers {step} apart are more than {there}")
+    first = (there - span) // 2
+    return tuple(range(first, first + span, step))
+
+
 def power_map(csi: Any, noise_variance: float) -> Any:
     """The ADCPM as an encoder sees it: decades over the noise, delays first, ``[..., num_sc, num_ant]``."""
     xp = array_namespace(csi)

@@ -105,6 +105,29 @@ def test_a_missing_message_has_no_say(exported: tuple[Trainer, ComparedSystem]) 
     assert np.abs(one[1] - changed[1]).max() > 1e-4
 
 
+def test_fewer_subcarriers_are_all_that_is_looked_at(tmp_path: Path) -> None:
+    narrow = {"shape": replace(SHAPE, subcarriers=3, token=4), "subcarrier_step": 4}
+    trainer = trainer_of("ours", tmp_path, name="narrow", **narrow)
+    trainer.step()
+    assert trainer.samples.draw(2)[0].shape == (2, 3, 4, 8, 3)
+    with pytest.raises(ConfigError, match=r"estimator\.npz: missing, and narrow does not see all"):
+        export_system(trainer, tmp_path / "narrow", {"samples_trained": 1})
+    export_system(trainer_of("ours", tmp_path, name="whole"), tmp_path / "whole", {"samples_trained": 0})
+    system = ComparedSystem(export_system(trainer, tmp_path / "narrow", {"samples_trained": 1}))
+    assert (system.csi_shape, system.payload_bits) == ((4, 8, 12), 3 * 8 * 10)
+    draws = np.random.default_rng(1)
+    pilots = draws.standard_normal((2, 3, *system.csi_shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    present, found = np.ones((2, 3), bool), []
+    for scaled in ((), (0, 2, 3, 4, 6, 7, 8, 10, 11), (5,)):  # 1, 5 and 9 are kept
+        given = pilots.copy()
+        given[..., list(scaled)] *= 3.0
+        found.append(system.estimate(given, np.ones(3), present)[0])
+    assert np.abs(found[1] - found[0]).max() < 1e-4
+    assert np.abs(found[2] - found[0]).max() > 1e-4
+    with pytest.raises(ConfigError, match="12 subcarriers 4 apart are more than 12"):
+        trainer_of("ours", tmp_path, name="wide", shape=SHAPE, subcarrier_step=4)
+
+
 def test_a_byte_per_weight_is_half_a_step_off_at_most() -> None:
     values = np.random.default_rng(1).standard_normal((7, 33)).astype(np.float32)
     values[0, :8] = 0

@@ -6,7 +6,7 @@ import torch
 
 from models.payloads import PAYLOADS
 from models.preprocessing import encoder_input, gain_db
-from models.systems.front import payload_bits, power_map, system_input
+from models.systems.front import kept_subcarriers, payload_bits, power_map, system_input
 
 MUNICH = (10, 8, 24)
 SIZES = {
@@ -23,6 +23,14 @@ def csi(*lead: int, seed: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("message", SIZES)
 def test_messages_are_as_long_as_the_table_says(message: str) -> None:
     assert payload_bits(message, MUNICH, 768, 10) == SIZES[message]
+
+
+def test_subcarriers_are_kept_in_the_middle_of_the_band() -> None:
+    assert kept_subcarriers(24, 24, 1) == tuple(range(24))
+    assert kept_subcarriers(24, 3, 8) == (3, 11, 19)
+    assert kept_subcarriers(24, 6, 1) == (9, 10, 11, 12, 13, 14)
+    with pytest.raises(ValueError, match="4 subcarriers 8 apart are more than 24"):
+        kept_subcarriers(24, 4, 8)
 
 
 def test_the_power_map_is_the_mean_power_of_beams_and_delays() -> None:
