@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 ERRORS = np.array([5e-4, 1e-2, 0.12, 0.6])
 """Standard deviations of k_y and k_z of four kinds of directions: those of a line of sight, those of one
 among reflections, and those of something else."""
+NOISE = ERRORS**2
 BELIEVED = 2
 """So many of these kinds say where the UE is; the others are what a direction else may be."""
 
@@ -58,86 +59,86 @@ class DirectionUpdate:
         """
         share = np.log(shares(features(log_odds, covariance_m2), self.share_weights))
         order = np.argsort(np.where(present, -log_odds, np.inf), axis=1, kind="stable")
-        each = np.arange(len(position_m))
-        now = _Hypotheses(
-            np.asarray(position_m, dtype=np.float64)[:, None],
-            np.asarray(covariance_m2, dtype=np.float64)[:, None],
-            np.zeros((len(position_m), 1)),
-        )
-        for bs in order.T:
-            site_m, rotation = self.lines.site_m[bs], self.lines.world_from_array[bs]
-            now = now.split(
-                site_m, rotation, k[each, bs], share[each, bs], present[each, bs], self.hypotheses
-            )
+        each = np.arange(len(position_m))[:, None]
+        axes, site_m = self._axes(k)[each, order], self.lines.site_m[order]
+        share, present = share[each, order], present[each, order]
+        now = _Hypotheses.of_one(position_m, covariance_m2, self.hypotheses)
+        for turn in range(order.shape[1]):
+            if present[:, turn].any():
+                now = now.split(axes[:, turn], site_m[:, turn], share[:, turn], present[:, turn])
         position, covariance = now.together()
         return self.lines.inside(position), covariance
+
+    def _axes(self, k: Floats) -> Floats:
+        """Of each direction, ``[n, num_bs, 3, 3]``: across in y, across in z, ahead; see `Intersection`."""
+        ahead_k = np.sqrt(np.maximum(1 - k[..., 0] ** 2 - k[..., 1] ** 2, 0))
+        rotation = self.lines.world_from_array
+        ahead = _sum(rotation * np.concatenate([ahead_k[..., None], k], axis=-1)[..., None, :])[..., None, :]
+        across = rotation.swapaxes(-1, -2)[:, 1:] - k[..., None] * ahead
+        return np.concatenate([across, ahead], axis=-2)
 
 
 @dataclass(frozen=True, eq=False)
 class _Hypotheses:
-    """Gaussians ``[n, hypotheses, ...]`` of positions and the logarithms of their weights."""
+    """Gaussians ``[n, hypotheses, ...]`` of positions, the likeliest first, and the logarithms of weights."""
 
     mean: Floats
     covariance: Floats
     weight: Floats
 
-    def split(
-        self,
-        site_m: Floats,
-        rotation: Floats,
-        k: Floats,
-        share: Floats,
-        present: NDArray[np.bool_],
-        most: int,
-    ) -> _Hypotheses:
+    @staticmethod
+    def of_one(mean: Floats, covariance: Floats, most: int) -> _Hypotheses:
+        """A Gaussian of each row, and room for more that are impossible yet."""
+        weight = np.full((len(mean), most), -np.inf)
+        weight[:, 0] = 0
+        return _Hypotheses(
+            np.broadcast_to(mean[:, None], (len(mean), most, 3)),
+            np.broadcast_to(covariance[:, None], (len(mean), most, 3, 3)),
+            weight,
+        )
+
+    def split(self, axes: Floats, site_m: Floats, share: Floats, present: NDArray[np.bool_]) -> _Hypotheses:
         """With one direction of each row, seen from its own site; the likeliest of them.
 
         Args:
+            axes: Across in y and z and ahead, ``[n, 3, 3]``.
             site_m: ``[n, 3]``.
-            rotation: World from array, ``[n, 3, 3]``.
-            k: ``[n, 2]``.
             share: Logarithm, ``[n, kinds]``.
             present: Rows in which the direction counts, ``[n]``.
-            most: Hypotheses that are kept.
         """
-        ahead_k = np.sqrt(np.maximum(1 - k[:, 0] ** 2 - k[:, 1] ** 2, 0))
-        ahead = rotation[:, :, 0] * ahead_k[:, None] + _combined(rotation[:, :, 1:], k)
         offset = self.mean - site_m[:, None]
-        distance = np.maximum(np.sqrt(_dot(offset, offset)), SHORTEST_M)[..., None]
-        turn_y, turn_z = (
-            (rotation[:, :, axis] - k[:, axis - 1, None] * ahead)[:, None] / distance for axis in (1, 2)
-        )
-        missed_y, missed_z = -_dot(turn_y, offset), -_dot(turn_z, offset)
-        seen_y, seen_z = _product(self.covariance, turn_y), _product(self.covariance, turn_z)
-        var_y, var_yz, var_z = _dot(seen_y, turn_y), _dot(seen_y, turn_z), _dot(seen_z, turn_z)
-        noise = (ERRORS**2)[:, None, None]
-        y, z = var_y + noise, var_z + noise  # [kinds, n, h]
-        determinant = y * z - var_yz**2
-        squared = (z * missed_y**2 - 2 * var_yz * missed_y * missed_z + y * missed_z**2) / determinant
+        distance = np.maximum(np.sqrt(_sum(offset * offset)), SHORTEST_M)
+        turn = axes[:, None, :2] / distance[..., None, None]
+        missed = -_sum(turn * offset[:, :, None])  # [n, h, 2]
+        seen = _sum(self.covariance[:, :, None] * turn[..., None, :])  # [n, h, 2, 3]
+        variance = _sum(seen[..., None, :] * turn[:, :, None])  # [n, h, 2, 2]
+
+        missed_y, missed_z = missed[..., 0], missed[..., 1]
+        y, z, yz, determinant = _noisy(variance, NOISE[:, None, None])  # [kinds, n, h]
+        squared = (z * missed_y**2 - 2 * yz * missed_y * missed_z + y * missed_z**2) / determinant
         likelihood = share.T[:, :, None] - (squared + np.log(determinant)) / 2
-        possible = (_dot(offset, ahead[:, None]) > 0) & present[:, None]
+        possible = (_sum(offset * axes[:, None, 2]) > 0) & present[:, None]
         believed = np.where(possible, self.weight + likelihood[:BELIEVED], -np.inf)
-        other = self.weight + np.where(
-            present[:, None], np.logaddexp(likelihood[BELIEVED], likelihood[BELIEVED + 1]), 0
-        )
-        weight = np.concatenate([*believed, other], axis=1)
+        other = np.where(present[:, None], np.logaddexp(likelihood[BELIEVED], likelihood[BELIEVED + 1]), 0)
+        weight = np.concatenate([*believed, self.weight + other], axis=1)
+        each, most = np.arange(len(weight))[:, None], self.weight.shape[1]
         best = np.argsort(-weight, axis=1, kind="stable")[:, :most]
-        kind, parent = np.divmod(best, self.weight.shape[1])
+        kind, parent = np.divmod(best, most)
+        weight = weight[each, best]
 
-        def of(values: Floats) -> Floats:
-            at = parent.reshape(*parent.shape, *[1] * (values.ndim - 2))
-            return np.take_along_axis(values, at, axis=1)
-
-        noise = np.where(kind == 0, ERRORS[0] ** 2, ERRORS[1] ** 2)
-        y, z, yz = of(var_y) + noise, of(var_z) + noise, of(var_yz)
-        inverse = ((kind < BELIEVED) / (y * z - yz**2))[..., None]
-        seen_y, seen_z = of(seen_y), of(seen_z)
-        gain_y = (z[..., None] * seen_y - yz[..., None] * seen_z) * inverse
-        gain_z = (y[..., None] * seen_z - yz[..., None] * seen_y) * inverse
-        mean = of(self.mean) + gain_y * of(missed_y)[..., None] + gain_z * of(missed_z)[..., None]
-        covariance = of(self.covariance) - _outer(gain_y, seen_y) - _outer(gain_z, seen_z)
-        weight = np.take_along_axis(weight, best, axis=1)
-        return _Hypotheses(mean, covariance, weight - weight[:, :1])
+        mean, covariance = self.mean[each, parent], self.covariance[each, parent]
+        seen, missed = seen[each, parent], missed[each, parent][..., None]
+        y, z, yz, determinant = _noisy(variance[each, parent], NOISE[kind])
+        whose = (kind < BELIEVED) / determinant
+        straight = np.stack([z, y], axis=-1) * whose[..., None]
+        gain = straight[..., None] * seen - (yz * whose)[..., None, None] * seen[..., ::-1, :]
+        moved = gain * missed
+        known = gain[..., None] * seen[..., None, :]
+        return _Hypotheses(
+            mean + moved[..., 0, :] + moved[..., 1, :],
+            covariance - known[..., 0, :, :] - known[..., 1, :, :],
+            weight - weight[:, :1],
+        )
 
     def together(self) -> tuple[Floats, Floats]:
         """Mean and covariance of the mixture of each row."""
@@ -145,8 +146,15 @@ class _Hypotheses:
         weight = weight / weight.sum(axis=1, keepdims=True)
         mean = (weight[..., None] * self.mean).sum(axis=1)
         apart = self.mean - mean[:, None]
-        covariance = (weight[..., None, None] * (self.covariance + _outer(apart, apart))).sum(axis=1)
+        spread = self.covariance + apart[..., None] * apart[..., None, :]
+        covariance = (weight[..., None, None] * spread).sum(axis=1)
         return mean, (covariance + covariance.swapaxes(-1, -2)) / 2
+
+
+def _noisy(variance: Floats, noise: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Elements y, z and yz of symmetric 2 × 2 matrices with noise on the diagonal; their determinants."""
+    y, z, yz = variance[..., 0, 0] + noise, variance[..., 1, 1] + noise, variance[..., 0, 1]
+    return y, z, yz, y * z - yz**2
 
 
 def features(log_odds: Floats, covariance_m2: Floats) -> Floats:
@@ -172,21 +180,7 @@ def shares(features: Floats, weights: Floats) -> Floats:
     return result
 
 
-def _dot(one: Floats, other: Floats) -> Floats:
-    result: Floats = one[..., 0] * other[..., 0] + one[..., 1] * other[..., 1] + one[..., 2] * other[..., 2]
-    return result
-
-
-def _product(matrix: Floats, vector: Floats) -> Floats:
-    """Of symmetric 3 × 3 matrices with vectors."""
-    return np.stack([_dot(matrix[..., row, :], vector) for row in range(3)], axis=-1)
-
-
-def _combined(columns: Floats, k: Floats) -> Floats:
-    result: Floats = columns[:, :, 0] * k[:, 0, None] + columns[:, :, 1] * k[:, 1, None]
-    return result
-
-
-def _outer(one: Floats, other: Floats) -> Floats:
-    result: Floats = one[..., :, None] * other[..., None, :]
+def _sum(terms: Floats) -> Floats:
+    """Over the last axis, of three: by element, as everything here."""
+    result: Floats = terms[..., 0] + terms[..., 1] + terms[..., 2]
     return result

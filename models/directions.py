@@ -191,11 +191,12 @@ def peaks(music: Music, pilots: NDArray[Any], noise_variance: float) -> tuple[Ar
     """
     snapshots = pilots.shape[-3] * pilots.shape[-1]
     covariance = forward_backward(spatial_covariance(pilots[:, None]))
-    found = music.strongest(covariance, snapshots, noise_variance)
+    values, vectors = np.linalg.eigh(covariance)
+    found = music.strongest(covariance, snapshots, noise_variance, (values, vectors))
     arrivals = Arrivals(
         *(values[:, 0] for values in (found.k_y, found.k_z, found.sigma_y, found.sigma_z, found.snr))
     )
-    loud = np.linalg.eigvalsh(covariance)[:, 0] / noise_variance
+    loud = values[:, 0] / noise_variance
     share = arrivals.snr / np.maximum(loud.mean(axis=-1), 1e-6)
     level_db = 10 * np.log10(arrivals.snr)
     first, second, third = (np.log(np.maximum(loud[:, -1 - at], 0) + 1e-3) for at in range(3))

@@ -16,6 +16,8 @@ MOST_SOURCES = 3
 """More are not believed: chosen on validation points."""
 NEWTON_STEPS = 8
 LONGEST_STEP = 0.05
+CONVERGED = 1e-6
+"""After a shorter step of Newton's the next one would be about its square."""
 RIM = 0.999
 """Directions are looked for up to this sine of the angle from the axis."""
 LEAST_CURVATURE = 0.1
@@ -107,21 +109,30 @@ class Music:
         column, row = np.divmod(np.arange(self.antennas), rows)
         self._place = np.stack([column - (columns - 1) / 2, (rows - 1) / 2 - row], axis=1)
         between = (self._place[None, :] - self._place[:, None]).reshape(-1, 2)
-        self._lags, lag_of = np.unique(between, axis=0, return_inverse=True)
-        self._sum_over_lag = (lag_of.reshape(-1)[:, None] == np.arange(len(self._lags))).astype(np.float64)
-        axes = [
-            (np.arange(count) - count // 2) * 2 / count
-            for count in (CELLS_PER_ANTENNA * columns, CELLS_PER_ANTENNA * rows)
-        ]
-        self._grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        self._seen = np.linalg.norm(self._grid, axis=-1) <= RIM
-        phases = np.pi * self._grid.reshape(-1, 2) @ self._lags.T
-        turn = np.pi * self._lags
-        self._turned_twice = (turn[:, :, None] * turn[:, None, :]).reshape(-1, 4)
-        self._waves_on_grid = np.concatenate([np.cos(phases), -np.sin(phases)], axis=1).T
-        cells = np.arange(self._seen.size).reshape(self._seen.shape)
-        around = [np.roll(cells, (a, b), axis=(0, 1)) for a in (-1, 0, 1) for b in (-1, 0, 1)]
-        self._around = np.stack(around, axis=-1).reshape(-1, 9)
+        lags, lag_of = np.unique(between, axis=0, return_inverse=True)
+        # In order: the second half mirrors the first about zero, and of Hermitian matrices counts twice.
+        zero = len(lags) // 2
+        lag_of = lag_of.reshape(-1)[:, None]
+        self._sum_over_lag = np.where(lag_of == np.arange(zero, len(lags)), 2.0, 0.0)
+        self._sum_over_lag[:, 0] /= 2
+        self._turn = np.pi * lags[zero:].T
+        self._derive = _derivatives_of(self._turn)
+        self._lay_grid(columns, rows)
+
+    def _lay_grid(self, columns: int, rows: int) -> None:
+        """The grid on which minima are looked for, row by row in one list, a row of nothing before and after.
+
+        In either direction it begins at -1, where nothing is seen: so the cell before the first of a row, the
+        last of the row before, has a neighbour there, and none beyond.
+        """
+        across, along = CELLS_PER_ANTENNA * columns, CELLS_PER_ANTENNA * rows
+        axes = [(np.arange(count) - count // 2) * 2 / count for count in (across, along)]
+        grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        self._along, edge = along, np.full((along + 1, 2), -1.0)
+        self._grid = np.concatenate([edge, grid, edge])
+        self._unseen = np.where(np.linalg.norm(self._grid, axis=-1) <= RIM, 0.0, np.inf)
+        phases = self._grid @ self._turn
+        self._waves_on_grid = np.stack([np.cos(phases), -np.sin(phases)], axis=2).reshape(len(phases), -1).T
 
     def steering(self, k: Floats) -> NDArray[np.complex128]:
         """Phases of a plane wave from (k_y, k_z) at the antennas, ``[..., 2]`` to ``[..., num_ant]``."""
@@ -141,74 +152,136 @@ class Music:
         snapshots = csi.shape[-3] * csi.shape[-1]
         return self.strongest(forward_backward(spatial_covariance(csi)), snapshots, noise_variance)
 
-    def strongest(self, covariance: NDArray[np.complex128], snapshots: int, noise_variance: Any) -> Arrivals:
+    def strongest(
+        self,
+        covariance: NDArray[np.complex128],
+        snapshots: int,
+        noise_variance: Any,
+        eigen: tuple[Floats, NDArray[np.complex128]] | None = None,
+    ) -> Arrivals:
         """As `arrivals`, of the covariance over antennas ``[..., num_ant, num_ant]``.
 
         Args:
             covariance: Forward and backward.
             snapshots: That it was averaged over.
             noise_variance: As for `arrivals`.
+            eigen: Eigenvalues, ascending, and eigenvectors of the covariance, if they are known.
         """
-        null = self.waves(self._noise_projection(covariance, snapshots))
+        values, vectors = np.linalg.eigh(covariance) if eigen is None else eigen
+        null = self.waves(self._noise_projection(values, vectors, snapshots))
         k, is_peak = self._minima(null)
         power = self._value(self.waves(covariance)[..., None, :], k) / self.antennas**2
         strongest = np.argmax(np.where(is_peak, power, -np.inf), axis=-1)[..., None]
-        k = np.take_along_axis(k, strongest[..., None], axis=-2)[..., 0, :]
+        k = np.take_along_axis(k, strongest, axis=-1)[..., 0]
         power = np.take_along_axis(power, strongest, axis=-1)[..., 0]
         snr = np.maximum(power / noise_variance - 1 / self.antennas, 1e-3)
-        curvature = np.diagonal(self._derivatives(null, k)[1], axis1=-2, axis2=-1)
+        middle, spread = self._derivatives(null[..., None, :], k[..., None])[1:]
+        curvature = middle + np.concatenate([spread.real, -spread.real], axis=-1)
         information = snapshots * snr[..., None] * np.maximum(curvature, LEAST_CURVATURE * self.antennas)
         sigma = information**-0.5
-        return Arrivals(k[..., 0], k[..., 1], sigma[..., 0], sigma[..., 1], snr)
+        return Arrivals(k.real, k.imag, sigma[..., 0], sigma[..., 1], snr)
 
     def waves(self, matrix: NDArray[Any]) -> NDArray[np.complex128]:
-        """Amplitudes ``[..., lags]`` of the waves whose sum over the lags is a^H matrix a."""
+        """Amplitudes ``[..., lags]`` of the waves whose sum over the lags has the real part a^H matrix a.
+
+        Args:
+            matrix: Hermitian, ``[..., num_ant, num_ant]``.
+        """
         flat = matrix.reshape(*matrix.shape[:-2], -1)
         result: NDArray[np.complex128] = flat @ self._sum_over_lag
         return result
 
-    def _noise_projection(self, covariance: NDArray[Any], snapshots: int) -> NDArray[np.complex128]:
-        values, vectors = np.linalg.eigh(covariance)
+    def _noise_projection(
+        self, values: Floats, vectors: NDArray[np.complex128], snapshots: int
+    ) -> NDArray[np.complex128]:
         sources = np.clip(source_count(values, snapshots), 1, self.most_sources)
         is_noise = np.arange(self.antennas) < self.antennas - sources[..., None]
         noise = vectors * is_noise[..., None, :]
         result: NDArray[np.complex128] = noise @ vectors.conj().swapaxes(-1, -2)
         return result
 
-    def _minima(self, waves: NDArray[np.complex128]) -> tuple[Floats, NDArray[np.bool_]]:
-        """The deepest minima, ``[..., candidates, 2]``, and which of those are minima: always the first."""
-        value = np.concatenate([waves.real, waves.imag], axis=-1) @ self._waves_on_grid
-        value = np.where(self._seen.reshape(-1), value, np.inf)
-        is_least = np.isfinite(value) & (value <= value[..., self._around].min(axis=-1))
-        flat = np.where(is_least, value, np.inf)
-        found = np.argsort(flat, axis=-1)[..., : self.most_sources + 1]
-        k = self._grid.reshape(-1, 2)[found]
+    def _minima(self, waves: NDArray[np.complex128]) -> tuple[NDArray[np.complex128], NDArray[np.bool_]]:
+        """The deepest minima k_y + i k_z, ``[..., candidates]``, and which of those are: always the first."""
+        value = waves.view(np.float64) @ self._waves_on_grid + self._unseen
+        beside = np.minimum(np.minimum(value[..., :-2], value[..., 1:-1]), value[..., 2:])
+        row = self._along
+        around = np.minimum(beside[..., : -2 * row], beside[..., 2 * row :])
+        around = np.minimum(around, beside[..., row:-row])
+        inner = value[..., row + 1 : -row - 1]
+        lowest = np.where(inner <= around, inner, np.inf)
+        count = self.most_sources + 1
+        found = np.argpartition(lowest, count, axis=-1)[..., :count]
+        depth = np.take_along_axis(lowest, found, axis=-1)
+        found = np.take_along_axis(found, np.argsort(depth, axis=-1), axis=-1)
+        is_peak = np.isfinite(np.take_along_axis(lowest, found, axis=-1))
+        k = self._grid[row + 1 :].view(np.complex128)[:, 0][found]
+        waves = waves[..., None, :]
+        moving = is_peak.copy()
         for _ in range(NEWTON_STEPS):
-            k = k + _newton_step(*self._derivatives(waves[..., None, :], k))
-            k = k * np.minimum(1.0, RIM / np.maximum(np.linalg.norm(k, axis=-1, keepdims=True), RIM))
-        return k, np.isfinite(np.take_along_axis(flat, found, axis=-1))
+            step = _newton_step(*self._derivatives(waves, k))
+            moved = _within(k + step, RIM)
+            is_far = np.abs(moved - k) > CONVERGED
+            k = np.where(moving, moved, k)
+            moving &= is_far
+            if not moving.any():
+                break
+        return k, is_peak
 
-    def _terms(self, waves: NDArray[np.complex128], k: Floats) -> NDArray[np.complex128]:
-        result: NDArray[np.complex128] = waves * np.exp(1j * np.pi * (k @ self._lags.T))
+    def _terms(self, waves: NDArray[np.complex128], k: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        at = k[..., None].view(np.float64)
+        result: NDArray[np.complex128] = waves * np.exp(1j * (at @ self._turn))
         return result
 
-    def _value(self, waves: NDArray[np.complex128], k: Floats) -> Floats:
+    def _value(self, waves: NDArray[np.complex128], k: NDArray[np.complex128]) -> Floats:
         result: Floats = self._terms(waves, k).real.sum(axis=-1)
         return result
 
-    def _derivatives(self, waves: NDArray[np.complex128], k: Floats) -> tuple[Floats, Floats]:
-        """Gradient ``[..., 2]`` and second derivatives ``[..., 2, 2]`` of the sum of waves."""
-        terms, turn = self._terms(waves, k), np.pi * self._lags
-        gradient: Floats = -terms.imag @ turn
-        second = -terms.real @ self._turned_twice
-        return gradient, second.reshape(*second.shape[:-1], 2, 2)
+    def _derivatives(
+        self, waves: NDArray[np.complex128], k: NDArray[np.complex128]
+    ) -> tuple[NDArray[np.complex128], Floats, NDArray[np.complex128]]:
+        """Of the sum of waves at k_y + i k_z: see :func:`_derivatives_of`.
+
+        Args:
+            waves: ``[..., lags]``.
+            k: ``[...]``.
+        """
+        found = self._terms(waves, k).view(np.float64) @ self._derive
+        gradient, spread = found[..., :2].view(np.complex128), found[..., 2:4].view(np.complex128)
+        return gradient[..., 0], found[..., 4], spread[..., 0]
 
 
-def _newton_step(gradient: Floats, second: Floats) -> Floats:
-    """A step downhill, ``[..., 2]``: Newton's where the surface is bowl-shaped, and never a long one."""
-    values, vectors = np.linalg.eigh(second)
-    along = (vectors.swapaxes(-1, -2) @ gradient[..., None])[..., 0]
-    step = -(vectors @ (along / np.maximum(np.abs(values), 0.5))[..., None])[..., 0]
-    length = np.linalg.norm(step, axis=-1, keepdims=True)
-    result: Floats = step * np.minimum(1.0, LONGEST_STEP / np.maximum(length, 1e-12))
+def _derivatives_of(turn: Floats) -> Floats:
+    """What makes derivatives over k of the real and imaginary parts of waves e^(i turn·k), ``[2·lags, 5]``.
+
+    The gradient g_y and g_z; of the second derivatives m + d, b and m - d the numbers d, b and m. Applied to
+    a step s_y + i s_z they are m s + (d + i b) s*.
+
+    Args:
+        turn: ``[2, lags]``.
+    """
+    y, z = turn
+    nothing = np.zeros_like(y)
+    real = [nothing, nothing, (z**2 - y**2) / 2, -y * z, -(y**2 + z**2) / 2]
+    imaginary = [-y, -z, nothing, nothing, nothing]
+    return np.stack([np.stack(real, axis=-1), np.stack(imaginary, axis=-1)], axis=1).reshape(-1, 5)
+
+
+def _newton_step(
+    gradient: NDArray[np.complex128], middle: Floats, spread: NDArray[np.complex128]
+) -> NDArray[np.complex128]:
+    r"""A step downhill: Newton's where the surface is bowl-shaped, and never a long one.
+
+    The second derivatives have the eigenvalues m ± \|d + i b\|; their magnitudes, at least 0.5, divide the
+    gradient along the eigenvectors.
+    """
+    radius = np.abs(spread)
+    high = np.maximum(np.abs(middle + radius), 0.5)
+    low = np.maximum(np.abs(middle - radius), 0.5)
+    turned = (high - low) / np.maximum(radius, 1e-12) * spread * gradient.conj()
+    return _within((turned - (high + low) * gradient) / (2 * high * low), LONGEST_STEP)
+
+
+def _within(k: NDArray[np.complex128], radius: float) -> NDArray[np.complex128]:
+    """The nearest points that are no further from the origin."""
+    result: NDArray[np.complex128] = k * (radius / np.maximum(np.abs(k), radius))
     return result

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.music import Music, forward_backward, source_count, spatial_covariance
+from models.music import (
+    LONGEST_STEP,
+    Music,
+    _newton_step,
+    forward_backward,
+    source_count,
+    spatial_covariance,
+)
 from models.synthesis import Radio, synthesise, world_from_array
 
 RADIO = Radio()
@@ -108,16 +115,26 @@ def test_the_null_spectrum_is_the_quadratic_form_of_steering_vectors() -> None:
         steering = np.exp(1j * place @ np.array([0.0, *k]))
         assert MUSIC.steering(k) == pytest.approx(steering)
         wanted = (steering.conj() @ matrix @ steering).real
-        assert MUSIC._value(MUSIC.waves(matrix), k) == pytest.approx(wanted)
+        waves, at = MUSIC.waves(matrix), np.array([complex(*k)])
+        assert MUSIC._value(waves, at) == pytest.approx(wanted)
         step = 1e-4
-        gradient, second = MUSIC._derivatives(MUSIC.waves(matrix), k)
-        for axis in range(2):
-            move = step * np.eye(2)[axis]
-            ahead = MUSIC._value(MUSIC.waves(matrix), k + move)
-            behind = MUSIC._value(MUSIC.waves(matrix), k - move)
-            assert gradient[axis] == pytest.approx((ahead - behind) / (2 * step), rel=1e-4, abs=1e-3)
-            slope = MUSIC._derivatives(MUSIC.waves(matrix), k + move)[0] - gradient
-            assert second[axis] == pytest.approx(slope / step, rel=1e-2, abs=0.5)
+        gradient, middle, spread = MUSIC._derivatives(waves, at)
+        for move in (step, 1j * step):
+            rise = (MUSIC._value(waves, at + move) - MUSIC._value(waves, at - move)) / (2 * step)
+            along = gradient.real if move == step else gradient.imag
+            assert along == pytest.approx(rise, rel=1e-4, abs=1e-3)
+            slope = MUSIC._derivatives(waves, at + move)[0] - gradient
+            assert middle * move + spread * np.conj(move) == pytest.approx(slope, rel=1e-2, abs=0.5 * step)
+
+
+@given(st.complex_numbers(max_magnitude=9), st.floats(-9, 9), st.complex_numbers(max_magnitude=9))
+def test_a_step_is_newtons_with_the_magnitudes_of_curvatures(g: complex, middle: float, q: complex) -> None:
+    second = np.array([[middle + q.real, q.imag], [q.imag, middle - q.real]])
+    values, vectors = np.linalg.eigh(second)
+    wanted = -vectors @ ((vectors.T @ [g.real, g.imag]) / np.maximum(np.abs(values), 0.5))
+    wanted *= min(1, LONGEST_STEP / max(float(np.linalg.norm(wanted)), 1e-12))
+    found = _newton_step(np.array([g]), np.array([middle]), np.array([q]))
+    assert [found[0].real, found[0].imag] == pytest.approx(wanted, abs=1e-9)
 
 
 @pytest.mark.parametrize("sources", [0, 1, 2, 3])
