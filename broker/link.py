@@ -233,7 +233,7 @@ class FronthaulLink:
     def _look_ahead(self) -> None:
         """Find out when the next fate can come, as things stand."""
         if self._fates:
-            self.due_ns = min(fate.t_ns for fate in self._fates)
+            self.due_ns = self._fates[0].t_ns  # they were noted as they happened
             return
         self.due_ns = self._travelling[0][0] if self._travelling else NEVER
         carried = self._sending

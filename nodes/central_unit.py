@@ -177,8 +177,7 @@ class CentralUnit:
         enough = [snapshot for snapshot in closed if len(snapshot.arrivals) >= self.policy.min_bs]
         fused = self._fuser.fuse(enough)  # all in one go, which changes nothing but the time it takes
         results: list[Fix | Miss] = []
-        for _, group in groupby(closed, key=lambda snapshot: snapshot.t_close_ns):
-            together = list(group)
+        for together in in_groups(closed):
             num = sum(len(snapshot.arrivals) >= self.policy.min_bs for snapshot in together)
             results += self._track(together, fused[:num])
             fused = fused[num:]
@@ -285,3 +284,29 @@ class CentralUnit:
             bs_heard=snapshot.bs_used,
             track=self._tracker.track(snapshot.ue, snapshot.t_sample_ns),
         )
+
+
+def in_groups(closed: Sequence[Snapshot]) -> list[list[Snapshot]]:
+    """Snapshots whose fixes the tracker may take in at once: of one time, and on as long as no UE recurs.
+
+    What a UE's fixes make of its track does not depend on what else is taken in, so many UEs cost little more
+    than one.
+
+    Args:
+        closed: in the order of their closing.
+    """
+    groups: list[list[Snapshot]] = []
+    ues: set[str] | None = None
+    for _, of_one_time in groupby(closed, key=lambda snapshot: snapshot.t_close_ns):
+        some = list(of_one_time)
+        own = {snapshot.ue for snapshot in some}
+        if len(own) < len(some):
+            groups.append(some)
+            ues = None
+        elif ues is None or ues & own:
+            groups.append(some)
+            ues = own
+        else:
+            groups[-1] += some
+            ues |= own
+    return groups

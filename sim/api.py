@@ -21,6 +21,7 @@ from sim.embeddings_ahead import EmbeddingsAhead, early_stations
 from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.foresight import ForesightedFuser
+from sim.lagging import LaggingWorld, may_lag
 from sim.metrics import Tables, summarise
 from sim.record import Recorder, versions
 from sim.run_folder import RunFolder
@@ -221,7 +222,8 @@ def run(
             channel, stations = stack.enter_context(ahead), early_stations(scenario, model, ahead, policy)
             fuser = ForesightedFuser(model, ahead, scenario.bs_ids)
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
-            make_world = partial(World, wire=carrier)
+            lags = watch is None and may_lag(scenario)
+            make_world = partial(LaggingWorld if lags else World, wire=carrier)
         recorder = stack.enter_context(
             Recorder(
                 folder,

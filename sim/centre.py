@@ -9,7 +9,7 @@ import numpy as np
 
 from broker.bus import Arrival
 from broker.frame import Frame, decode_frame
-from nodes import CentralUnit, CuPolicy, Fix, Miss, PositioningModel, Track, TrackerParams
+from nodes import CentralUnit, CuPolicy, Fix, Miss, PositioningModel, Track, TrackerParams, Verdict
 from sim.agenda import Agenda, Alarm, Moment
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.fingerprint import Event, Fingerprint
@@ -63,10 +63,14 @@ class Centre:
 
     def expect(self, snapshot: Snapshot) -> None:
         """A UE has been sampled: there should be a fix by the deadline."""
-        self.book.open(snapshot)
-        self._record_truth(snapshot)
+        self._open(snapshot)
         closing_ns = snapshot.t_sample_ns + self.policy.deadline_ns
         self._agenda.call(closing_ns, Moment.CLOSE, lambda: self._give_up(snapshot))
+
+    def _open(self, snapshot: Snapshot) -> None:
+        """Write down that a UE has been sampled."""
+        self.book.open(snapshot)
+        self._record_truth(snapshot)
 
     def _record_truth(self, snapshot: Snapshot) -> None:
         place = dict(zip(XYZ, snapshot.position_m.tolist(), strict=True))
@@ -105,8 +109,11 @@ class Centre:
 
     def _receive_one(self, arrival: Arrival) -> None:
         frame = self._decoded(arrival)
+        self._book_arrival(frame, arrival, self.unit.receive(frame, arrival.t_arrival_ns))
+
+    def _book_arrival(self, frame: Frame, arrival: Arrival, verdict: Verdict) -> None:
+        """Write down what became of a frame that arrived."""
         now_ns = arrival.t_arrival_ns
-        verdict = self.unit.receive(frame, now_ns)
         key = (frame.bs, frame.ue, frame.seq)
         name = f"{frame.bs}/{frame.ue}#{frame.seq}"
         self._recorder.bus.frame(

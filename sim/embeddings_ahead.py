@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -179,10 +179,22 @@ class EmbeddingsAhead:
                 )
         return self._row[place]
 
+    def chunks(self) -> Iterator[tuple[list[Place], Chunk]]:
+        """All snapshots with their embeddings, in order of time; instead of asking for them one by one."""
+        while True:
+            try:
+                following = self._next_chunk()
+            except StopIteration:
+                return
+            yield following
+
     def _next_chunk(self) -> tuple[list[Place], Chunk]:
+        """Raises StopIteration after the last one."""
         if self._pool is None:
             return self._encoded_here()
         self._hand_out()
+        if not self._under_way:
+            raise StopIteration
         while not self._under_way[0][1].done():
             # Rather than wait, lend a hand.
             try:

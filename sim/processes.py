@@ -244,7 +244,7 @@ class ProcessWorld(World):
                 self._withhold(*key, t_sample_ns, BS_DOWN)
         for frame, parts in self._remote.publish(now_ns, publish, discard):
             self._offer(frame, parts, now_ns)
-        self._next_fate.set(self.fronthaul.next_event_ns())
+        self._look_ahead()
 
     def _audit(self) -> list[str]:
         """Compare the books, unless the parts that keep them are no more."""

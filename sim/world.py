@@ -6,7 +6,7 @@ asked, and nothing else. What it does with one snapshot reads from top to bottom
 
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -115,8 +115,10 @@ class World:
         for ue in self.scenario.ue_ids:
             self._agenda.process(self._live(ue))
         self._agenda.process(self._fail(schedule(self.scenario)))
+        end_ns = self.scenario.duration_ns
         try:
-            self._agenda.run(self.scenario.duration_ns, each=self._passing_of_time(progress))
+            self._agenda.run(end_ns, each=self._passing_of_time(progress))
+            self._reach(end_ns)
         except TransportLoss as error:
             self.errors.append(f"frames were lost outside the fronthaul law: {error}")
 
@@ -211,6 +213,10 @@ class World:
         self._wire.to_law([(frame.bs, parts) for frame, parts in published])
         for frame, parts in published:
             self._offer(frame, parts, now_ns)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Be woken when the fronthaul law may have decided something."""
         self._next_fate.set(self.fronthaul.next_event_ns())
 
     def _offer(self, frame: Frame, parts: Parts, now_ns: int) -> None:
@@ -219,7 +225,8 @@ class World:
         event = Event(now_ns, "publish", f"{frame.bs}/{frame.ue}#{frame.seq}", f"{size_bits} bit")
         self.events.add(event, frame.payload)
         deadline_ns = frame.t_sample_ns + self.centre.policy.deadline_ns
-        packet = Packet(frame.bs, frame.ue, frame.seq, size_bits, frame.t_sample_ns, deadline_ns, parts)
+        body = Sent(parts, frame)
+        packet = Packet(frame.bs, frame.ue, frame.seq, size_bits, frame.t_sample_ns, deadline_ns, body)
         for fate in self.fronthaul.offer(packet, now_ns):
             self._lose(fate)
 
@@ -229,12 +236,16 @@ class World:
         delivered = []
         for fate in self.fronthaul.advance(now_ns):
             if fate.kind == "delivered":
-                delivered.append(Arrival(parts_of(fate.packet), fate.t_ns))
+                delivered.append(Arrival(sent_in(fate.packet).parts, fate.t_ns))
             else:
                 self._lose(fate)
         if delivered:
             self.centre.receive(self._wire.to_central_unit(delivered))
-        self._next_fate.set(self.fronthaul.next_event_ns())
+        self._look_ahead()
+
+    def _reach(self, end_ns: int) -> None:
+        """The end of the run: let the fronthaul law come to it, in which nothing is left to happen."""
+        self.fronthaul.advance(end_ns - 1)
 
     # What goes wrong on purpose.
 
@@ -249,7 +260,7 @@ class World:
             self._stations[fault.target].up = bool(fault.setting)
         else:
             self.fronthaul.change(fault.target, fault.t_ns, **fault.change)
-            self._next_fate.set(self.fronthaul.next_event_ns())
+            self._look_ahead()
         self.events.add(Event(fault.t_ns, fault.kind, fault.target, fault.detail))
         entry = {
             "t_s": fault.t_ns / NANOSECONDS_PER_SECOND,
@@ -258,6 +269,9 @@ class World:
             "detail": fault.detail,
         }
         self.faults.append(entry)
+        self._record_fault(fault, entry)
+
+    def _record_fault(self, fault: FaultEvent, entry: dict[str, Any]) -> None:
         self._recorder.bus.json(
             f"fault/{fault.target}/", "fault", entry, t_sample_ns=fault.t_ns, t_ns=fault.t_ns, seq=0
         )
@@ -270,7 +284,7 @@ class World:
         """The fronthaul law drops a frame."""
         packet = fate.packet
         assert fate.cause is not None
-        parts = parts_of(packet)[1:]
+        parts = sent_in(packet).parts[1:]
         self._drop(packet.bs, packet.ue, packet.seq, packet.t_sample_ns, fate.t_ns, fate.cause, parts)
 
     def _drop(
@@ -295,11 +309,15 @@ class World:
             if t_ns == last_ns:
                 return
             last_ns = t_ns
-            self.events.advance(t_ns)
+            self._pass(t_ns)
             if progress is not None:
                 progress(t_ns)
 
         return passes
+
+    def _pass(self, t_ns: int) -> None:
+        """All that happens before a time has happened."""
+        self.events.advance(t_ns)
 
     def _audit(self) -> list[str]:
         """Compare the ledger with what the fronthaul law and the central unit have counted themselves."""
@@ -376,8 +394,15 @@ def station_of(
         raise UserError(f"model {scenario.model.name}: {bs}: {error}") from error
 
 
-def parts_of(packet: Packet) -> Parts:
-    """The three parts that `World` gave the packet as its body."""
+class Sent(NamedTuple):
+    """What `World` gives a packet as its body: a frame, and the bytes that it is on the wire."""
+
+    parts: Parts
+    frame: Frame
+
+
+def sent_in(packet: Packet) -> Sent:
+    """The body of a packet of `World`."""
     body = packet.body
-    assert isinstance(body, tuple)
+    assert isinstance(body, Sent)
     return body

@@ -132,6 +132,7 @@ class DirectRun:
             else:
                 self._go_on(thing)
         self._carry(end_ns)
+        self.fronthaul.advance(end_ns - 1)
         self.now_ns = end_ns
         if self._snapshots:
             self.csi_bits = int(np.prod(self._bank.csi_shape)) * CSI_BITS_PER_ELEMENT

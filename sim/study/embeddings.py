@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes import PositioningModel
+from sim.embeddings_ahead import EmbeddingsAhead
 from sim.scenario import Scenario
 from sim.world import Channel
 
@@ -97,16 +98,19 @@ def embeddings_of(
     model: PositioningModel,
     open_channel: Callable[[Scenario], Channel],
     folder: Path | None = None,
+    *,
+    processes: int = 0,
 ) -> tuple[Embeddings, bool]:
     """The embeddings of a scenario, from the cache or computed and cached now; and whether they were there.
 
-    A cache that cannot be read or written is told in one `CacheWarning`; the result is the same.
+    A cache that cannot be read or written is told in one `CacheWarning`; the result is the same. `processes`
+    help to compute them, as of `embed`.
     """
     path = (cache_folder() if folder is None else folder) / f"{embeddings_key(scenario, model.digest)}.npz"
     found = read(path, scenario)
     if found is not None:
         return found, True
-    embeddings = embed(scenario, model, open_channel(scenario))
+    embeddings = embed(scenario, model, open_channel(scenario), processes=processes)
     try:
         write(path, embeddings)
     except OSError as error:
@@ -114,20 +118,24 @@ def embeddings_of(
     return embeddings, False
 
 
-def embed(scenario: Scenario, model: PositioningModel, channel: Channel) -> Embeddings:
-    """Encode every snapshot of every UE at every BS, one after the other as a run does."""
-    latent, gain_db, shape = {}, {}, (0, 0, 0)
-    for ue in scenario.ue_ids:
-        num = len(scenario.sample_times_ns(ue))
-        latents = np.zeros((num, len(scenario.bs_ids), model.dims), np.float32)
-        gains = np.zeros((num, len(scenario.bs_ids)))
-        for index in range(num):
-            pilots = channel.pilots(ue, index)
-            shape = pilots.shape[1:]
-            for column, bs in enumerate(scenario.bs_ids):
-                heard = model.encode(bs, pilots[column], float(channel.noise_variance[column]))
-                latents[index, column], gains[index, column] = heard.latent, heard.gain_db
-        latent[ue], gain_db[ue] = latents, gains
+def embed(scenario: Scenario, model: PositioningModel, channel: Channel, *, processes: int = 0) -> Embeddings:
+    """Encode every snapshot of every UE at every BS, many at a time: the numbers are those of a run.
+
+    Args:
+        scenario: whose snapshots.
+        model: encodes.
+        channel: what the BSs hear.
+        processes: encode in so many processes beside this one, as of `sim.embeddings_ahead.EmbeddingsAhead`.
+    """
+    numbers = {ue: len(scenario.sample_times_ns(ue)) for ue in scenario.ue_ids}
+    num_bs, shape = len(scenario.bs_ids), (0, 0, 0)
+    latent = {ue: np.zeros((num, num_bs, model.dims), np.float32) for ue, num in numbers.items()}
+    gain_db = {ue: np.zeros((num, num_bs)) for ue, num in numbers.items()}
+    with EmbeddingsAhead(scenario, channel, model, processes) as ahead:
+        for places, chunk in ahead.chunks():
+            shape = chunk.csi_shape
+            for row, (ue, index) in enumerate(places):
+                latent[ue][index], gain_db[ue][index] = chunk.latent[row], chunk.gain_db[row]
     return Embeddings(latent, gain_db, shape)
 
 

@@ -21,7 +21,7 @@ from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
 from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
 from sim.study.spec import Point, Study
-from sim.study.work import Chunk, Worker, unlike
+from sim.study.work import Chunk, ToEmbed, Worker, unlike
 
 FRAMES_PER_CHUNK = 80_000
 MOST_PER_CHUNK = 40
@@ -162,14 +162,16 @@ class _Sweeping:
                 missing.setdefault(heard_with, []).append(chunk)
         self._listener.progress(self._done, self._total)
         started = time.perf_counter()
-        self._embed(chunks[0].points[0] for chunks in missing.values())
+        self._embed([chunks[0].points[0] for chunks in missing.values()])
         self._sweep.embedding_time_s += time.perf_counter() - started
         tasks = (Task("rows", chunk) for chunks in missing.values() for chunk in chunks)
         for task, rows in self._engine.map(tasks, self._listener.tell):
             self._keep(task.argument, rows)
 
-    def _embed(self, points: Iterable[Point]) -> None:
-        for _, told in self._engine.map((Task("embed", point) for point in points), self._listener.tell):
+    def _embed(self, points: Sequence[Point]) -> None:
+        alone = len(points) == 1 and self._engine.jobs > 1  # the other workers' cores are free
+        tasks = (Task("embed", ToEmbed(point, alone)) for point in points)
+        for _, told in self._engine.map(tasks, self._listener.tell):
             if not isinstance(told, Failure):  # the points themselves will say what is wrong with them
                 for warning in told:
                     self._listener.tell(warning)

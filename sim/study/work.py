@@ -9,6 +9,7 @@ from typing import Any
 
 from nodes import PositioningModel
 from sim.api import channel_of, model_of, run
+from sim.embeddings_ahead import processes_worth_it
 from sim.errors import UserError, first_line
 from sim.scenario import Scenario
 from sim.study.embeddings import cached, embeddings_key, embeddings_of
@@ -17,6 +18,14 @@ from sim.study.results import row_of
 from sim.study.spec import Point, Study
 
 BENCHES_KEPT = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToEmbed:
+    """A point whose embeddings are wanted, and whether the worker may have all cores for them."""
+
+    point: Point
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +48,14 @@ class Worker:
         self._models: dict[str, PositioningModel] = {}
         self._benches: dict[str, Bench] = {}
 
-    def embed(self, point: Point) -> list[str]:
+    def embed(self, wanted: ToEmbed) -> list[str]:
         """Make sure that the embeddings of a point are in the cache; gives warnings of it."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            scenario = self._study.scenario(point)
+            scenario = self._study.scenario(wanted.point)
             model = self._model(scenario)
             if not cached(scenario, model.digest):
-                self._bench(scenario, model)
+                self._bench(scenario, model, processes_worth_it(scenario) if wanted.alone else 0)
         return [str(warning.message) for warning in caught]
 
     def rows(self, chunk: Chunk) -> list[dict[str, Any]]:
@@ -91,11 +100,11 @@ class Worker:
             self._models[name] = model_of(scenario)
         return self._models[name]
 
-    def _bench(self, scenario: Scenario, model: PositioningModel) -> Bench:
+    def _bench(self, scenario: Scenario, model: PositioningModel, processes: int = 0) -> Bench:
         key = embeddings_key(scenario, model.digest)
         bench = self._benches.pop(key, None)
         if bench is None:
-            embeddings, _ = embeddings_of(scenario, model, channel_of)
+            embeddings, _ = embeddings_of(scenario, model, channel_of, processes=processes)
             bench = Bench(scenario, model, embeddings)
         self._benches[key] = bench
         while len(self._benches) > BENCHES_KEPT:
