@@ -2,6 +2,7 @@
 
 from hashlib import blake2b
 
+import numpy as np
 from numpy.random import Generator, Philox
 
 
@@ -16,6 +17,31 @@ def stream(root_seed: int, purpose: str, entity: str, sequence: int = 0) -> Gene
         raise ValueError(f"sequence {sequence} is not in 0 ... 2^64 - 1")
     key = int.from_bytes(_key(root_seed, purpose, entity), "little")
     return Generator(Philox(key=key, counter=sequence << 192))
+
+
+class Streams:
+    """The streams of one root seed, through a single generator: five times cheaper than `stream`.
+
+    What has to be drawn from one must be drawn before the next is asked for.
+    """
+
+    def __init__(self, root_seed: int) -> None:
+        self._root_seed = root_seed
+        self._bits = Philox(key=0)
+        self._generator = Generator(self._bits)
+        self._counter = np.zeros(4, np.uint64)
+        self._fresh = self._bits.state
+        self._keys: dict[tuple[str, str], np.ndarray[tuple[int], np.dtype[np.uint64]]] = {}
+
+    def at(self, purpose: str, entity: str, sequence: int = 0) -> Generator:
+        """Give the generator as `stream` would make it."""
+        key = self._keys.get((purpose, entity))
+        if key is None:
+            key = np.frombuffer(_key(self._root_seed, purpose, entity), "<u8").astype(np.uint64)
+            self._keys[purpose, entity] = key
+        self._counter[3] = sequence
+        self._bits.state = self._fresh | {"state": {"counter": self._counter, "key": key}}
+        return self._generator
 
 
 class Draws:

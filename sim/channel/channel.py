@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from broker.streams import stream
+from broker.streams import Streams
 from models.estimation import pilot_symbols
 from models.path_table import PathTable
 from sim.channel.air import Air
@@ -50,7 +50,8 @@ class Channel:
         paths: Mapping[str, PathsOfSnapshots],
         velocity_mps: Mapping[str, Floats],
     ) -> None:
-        self._air, self._clock, self._seed = air, clock, seed
+        self._air, self._clock = air, clock
+        self._streams = Streams(seed)
         self._paths, self._velocity_mps = paths, velocity_mps
         self._symbols = pilot_symbols(air.radio.subcarriers)
 
@@ -72,8 +73,9 @@ class Channel:
         """Timing offset of each link in one snapshot: the UE's, common to all, plus each base station's."""
         if self._clock.kind == "synchronised":
             return np.zeros(len(self._air.bs_ids))
-        common = stream(self._seed, "clock", ue, index).uniform(-1, 1) * self._clock.ue_offset
-        own = [stream(self._seed, "clock", f"{bs}/{ue}", index).standard_normal() for bs in self._air.bs_ids]
+        draws = self._streams.at
+        common = draws("clock", ue, index).uniform(-1, 1) * self._clock.ue_offset
+        own = [draws("clock", f"{bs}/{ue}", index).standard_normal() for bs in self._air.bs_ids]
         return common + np.array(own) * self._clock.bs_sync
 
     def pilots(self, ue: str, index: int) -> NDArray[np.complex64]:
@@ -81,7 +83,7 @@ class Channel:
         heard = self.channel(ue, index) * self._symbols
         scale = np.float32((self._air.radio.noise_variance() / 2) ** 0.5)
         for number, bs in enumerate(self._air.bs_ids):
-            draws = stream(self._seed, "noise", f"{bs}/{ue}", index)
+            draws = self._streams.at("noise", f"{bs}/{ue}", index)
             noise = draws.standard_normal((*heard.shape[1:], 2), dtype=np.float32) * scale
             heard[number] += noise.view(np.complex64)[..., 0]
         return heard

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import Draws, stream
+from broker.streams import Streams
 
 NAMES = st.text(max_size=12)
 
@@ -77,3 +78,23 @@ def test_draws_are_uniform_and_independent() -> None:
     np.testing.assert_allclose(pairs.var(axis=0), 1 / 12, atol=four_sigma)
     assert abs(np.corrcoef(pairs.T)[0, 1]) < 4 / np.sqrt(len(pairs))
     assert abs(np.corrcoef(pairs[:-1, 0], pairs[1:, 0])[0, 1]) < 4 / np.sqrt(len(pairs))
+
+
+def test_one_generator_becomes_every_stream() -> None:
+    streams = Streams(7)
+    for purpose, entity, sequence in [
+        ("noise", "bs1", 3),
+        ("clock", "bs1", 3),
+        ("noise", "bs2", 0),
+        ("noise", "bs1", 3),
+    ]:
+        here, alone = streams.at(purpose, entity, sequence), stream(7, purpose, entity, sequence)
+        assert (
+            here.standard_normal(5, dtype=np.float32).tolist()
+            == alone.standard_normal(5, dtype=np.float32).tolist()
+        )
+        assert here.uniform() == alone.uniform()
+        assert (
+            here.integers(10, size=3, dtype=np.uint32).tolist()
+            == alone.integers(10, size=3, dtype=np.uint32).tolist()
+        )
