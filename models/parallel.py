@@ -28,9 +28,14 @@ class Ranks:
         """Whether this is the one that reports, judges and writes."""
         return self.rank == 0
 
+    @property
+    def together(self) -> bool:
+        """Whether there are others to talk to: until all of them :func:`leave`."""
+        return self.size > 1 and distributed.is_initialized()
+
     def average(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace all gradients by their mean over the processes."""
-        if self.size == 1:
+        if not self.together:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
@@ -43,13 +48,13 @@ class Ranks:
 
     def from_first(self, value: Tensor) -> Tensor:
         """The first process's value, in all of them."""
-        if self.size > 1:
+        if self.together:
             distributed.broadcast(value, 0)
         return value
 
     def agree(self, flag: bool, device: str = "cpu") -> bool:
         """The first process's word."""
-        if self.size == 1:
+        if not self.together:
             return flag
         return bool(self.from_first(torch.tensor([float(flag)], device=device)).item())
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -202,7 +205,8 @@ class Trainer:
                     self.step()
         except KeyboardInterrupt:
             if self.ranks.first:
-                self.keep()
+                with interrupted_once():
+                    self.keep()
             raise
 
     def _begin_joint(self) -> None:
@@ -513,6 +517,19 @@ class Trainer:
         for key in here.keys() & there.keys():
             if here[key] != there[key]:
                 raise ConfigError(f"{self.checkpoint}: made with {key} {there[key]!r}, not {here[key]!r}")
+
+
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """For a while Ctrl-C does nothing: `torchrun` passes on one that its processes have had already."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def hard_points(table: PathTable, radio: Radio) -> np.ndarray[Any, np.dtype[np.int64]]:

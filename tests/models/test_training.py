@@ -1,5 +1,7 @@
 """Training learns, resumes without a trace, and runs both algorithms."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +107,25 @@ def test_an_interrupted_training_keeps_its_state(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     assert tiny_trainer(tmp_path / "tiny.pt").done == 256
+
+
+def test_keeping_the_state_is_not_interrupted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under `torchrun`, which passes on a Ctrl-C that the terminal has sent to all."""
+    trainer = tiny_trainer(tmp_path / "tiny.pt", joint=SHORT)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    def interrupted_while_saving(state: object, path: Path) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        path.write_bytes(b"saved")
+
+    monkeypatch.setattr(type(trainer.ranks), "agree", interrupted)
+    monkeypatch.setattr("models.training.torch.save", interrupted_while_saving)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert (tmp_path / "tiny.pt").read_bytes() == b"saved"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_progress_says_what_is_left(tmp_path: Path) -> None:

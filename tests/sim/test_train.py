@@ -56,7 +56,7 @@ def traced() -> None:
 @pytest.fixture
 def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exporting takes seconds: for tests of what comes before it."""
-    monkeypatch.setattr("sim.train.export_model", lambda trainer, folder, report: folder)
+    monkeypatch.setattr("sim.train.export_model", lambda trainer, folder, report, **_: folder)
 
 
 def train(*arguments: str) -> Result:
@@ -92,6 +92,24 @@ def test_from_traced_points_to_a_model_that_runs() -> None:
 
 def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("traced")
+def test_two_processes_train_and_export_one_model() -> None:
+    shorter = Path("tiny.yaml").read_text().replace("4_096, batch: 128", "2_048, batch: 64")
+    Path("tiny.yaml").write_text(shorter)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "sim", "train", "tiny.yaml", "--threads", "1", "--out", "mine"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert lines[1].endswith(" parameters, on 1 thread in each of 2 processes, from sample 0")
+    assert lines[-1] == "exported to mine"
+    assert len(lines) == 4, "the second process says nothing"
+    reached = float(lines[-2].split("all_mean_m ")[1].split(",")[0])
+    assert reached < 25, lines[-2]
+    assert load_model(Path("mine")).bs_ids == MUNICH6.bs_ids
 
 
 @pytest.mark.usefixtures("traced", "unexported")
