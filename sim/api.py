@@ -5,7 +5,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -362,18 +362,22 @@ def channel_of(scenario: Scenario) -> Channel:
 
 @contextmanager
 def output_folder(out: str | Path | None) -> Iterator[RunFolder]:
-    """An empty run folder; one without a name is removed again if what it was made for fails.
+    """An empty run folder; removed again if what it was made for fails, one with a name only while empty.
 
     Raises:
         UserError: `out` cannot be used.
     """
     path = Path(tempfile.mkdtemp(prefix="fronthaul-sim-")) if out is None else Path(out)
+    is_new = not path.exists()
     folder = RunFolder.create(path)
     try:
         yield folder
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
+        elif is_new:
+            with suppress(OSError):  # whatever was written stays
+                path.rmdir()
         raise
 
 

@@ -199,7 +199,7 @@ class Replay:
         recorded = load_scenario(self._source.scenario_path)
         self._links = RecordedLinks(self._source, recorded, watch.publish)
         self._recorder.bus.listener = watch.takes
-        watch.begin_again(self._links)
+        watch.begin_again(self._links, self.ledger)
 
     def run(self, progress: Callable[[int], None] | None = None) -> None:
         """Let the recording happen again."""

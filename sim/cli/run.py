@@ -94,7 +94,8 @@ def run(
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            left = f"what there was by then is in {folder}" if folder.exists() else "nothing was written"
+            is_there = folder.is_dir() and any(folder.iterdir())
+            left = f"what there was by then is in {folder}" if is_there else "nothing was written"
             typer.echo(f"stopped: {left}", err=True)
             raise typer.Exit(130) from None
         print_summary(result.summary)

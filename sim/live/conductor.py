@@ -13,6 +13,7 @@ from typing import Any, cast
 from broker.fronthaul import Fronthaul
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.live.control import Command
+from sim.live.fates import FateFeed, Ledger
 from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks
 from sim.live.hub import Hub
 from sim.live.recording import RecordedLinks
@@ -48,6 +49,7 @@ class Conductor:
         self._hub = hub
         self._feed = Feed(scenario, self.publish)
         self._links: LinkFeed | CountFeed | RecordedLinks | None = None
+        self._fates: FateFeed | None = None
         self._world: World | None = None
         self._clock = clock
         self._changed = Condition()
@@ -75,16 +77,17 @@ class Conductor:
         self._world = world
         law: object = world.fronthaul
         if isinstance(law, Fronthaul):
-            self._start(LinkFeed(law, self.publish))
+            self._start(LinkFeed(law, self.publish), world.ledger)
         else:
-            self._start(CountFeed(cast(RemoteLinks, law), self._scenario, self.publish, LINK_EVERY_NS))
+            links = CountFeed(cast(RemoteLinks, law), self._scenario, self.publish, LINK_EVERY_NS)
+            self._start(links, world.ledger)
 
-    def begin_again(self, links: RecordedLinks) -> None:
+    def begin_again(self, links: RecordedLinks, ledger: Ledger) -> None:
         """A recorded run starts again: its pace can be set, but not what happens."""
-        self._start(links)
+        self._start(links, ledger)
 
-    def _start(self, links: LinkFeed | CountFeed | RecordedLinks) -> None:
-        self._links = links
+    def _start(self, links: LinkFeed | CountFeed | RecordedLinks, ledger: Ledger) -> None:
+        self._links, self._fates = links, FateFeed(ledger, self.publish)
         self._anchor(0)
         self._tell()
 
@@ -112,6 +115,8 @@ class Conductor:
         if self._links is not None:
             self._links.glance(before_ns)
             self._links.look(before_ns)
+        if self._fates is not None:
+            self._fates.look(before_ns)
         self._tell(now_and_then=True)
 
     def end(self, summary: Mapping[str, Any]) -> None:
@@ -121,6 +126,8 @@ class Conductor:
             self._waiting.clear()
         self._now_ns = max(self._now_ns, round(summary.get("sim_time_s", 0) * NANOSECONDS_PER_SECOND))
         self._feed.expire(self._now_ns)
+        if self._fates is not None:
+            self._fates.tell(self._now_ns)
         self._tell()
 
     def _here_ns(self, before_ns: int) -> int:

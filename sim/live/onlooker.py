@@ -7,6 +7,7 @@ from typing import Any
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.live.conductor import MAX_WAITING, TICK_S
 from sim.live.control import Command
+from sim.live.fates import FateFeed
 from sim.live.feed import CountFeed, Feed
 from sim.live.hub import Hub
 from sim.realtime import RealtimeWorld
@@ -29,6 +30,7 @@ class Onlooker:
         self._hub = hub
         self._feed = Feed(scenario, self._publish)
         self._links: CountFeed | None = None
+        self._fates: FateFeed | None = None
         self._world: RealtimeWorld | None = None
         self._told_s = 0.0
         self._speed = 1.0
@@ -45,6 +47,7 @@ class Onlooker:
     def begin(self, world: RealtimeWorld) -> None:
         """The run is about to start."""
         self._links = CountFeed(world.links, self._scenario, self._publish, LINKS_EVERY_NS)
+        self._fates = FateFeed(world.ledger, self._publish, LINKS_EVERY_NS)
         world.listen(self._takes)
         self._world = world
         self._speed = world.pace.speed
@@ -57,6 +60,8 @@ class Onlooker:
             return
         self._told_s = now_s
         assert self._links is not None
+        assert self._fates is not None
+        self._fates.look(t_ns)
         if self._links.look(t_ns):
             self._tell_health(t_ns)
         self._tell("running", t_ns)
@@ -65,7 +70,10 @@ class Onlooker:
         """The run is over."""
         world, self._world = self._world, None
         if world is not None:
-            self._tell("ended", min(world.clock.now_ns(), self._scenario.duration_ns))
+            end_ns = min(max(0, world.clock.now_ns()), self._scenario.duration_ns)
+            if self._fates is not None:
+                self._fates.tell(end_ns)
+            self._tell("ended", end_ns)
 
     def _takes(
         self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int

@@ -12,6 +12,7 @@ from broker.law import BernoulliLoss
 from broker.packet import Packet
 from sim.clock import ns_from_s
 from sim.faults import Aspect, FaultEvent, Setting, normal, schedule
+from sim.live.fates import tell_recorded
 from sim.live.feed import Feed, LinkFeed, Sink
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
@@ -52,6 +53,7 @@ def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
     last_ns = _feed(folder, Feed(scenario, sink))
     end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns
     RecordedLinks(folder, scenario, sink).look(end_ns)
+    tell_recorded(folder, sink, end_ns)
     thinned = {key: _thinned(values) for key, values in series.items()}
     return {"series": thinned, "end_s": end_ns / 1e9, "summary": summary}
 

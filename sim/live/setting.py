@@ -22,7 +22,7 @@ def setting_of(scenario: Scenario, mode: Mode) -> dict[str, Any]:
         "scenario": scenario.name,
         "description": scenario.description,
         "duration_s": scenario.duration,
-        "deadline_s": scenario.cu.deadline,
+        "latest_s": scenario.cu.deadline + scenario.cu.processing,
         "ues": list(scenario.ue_ids[:WATCHED_UES]),
         "ues_in_all": len(scenario.ue_ids),
         "sites": [{"bs": site.bs, "p": list(site.position_in_world_m)} for site in scenario.deployment.sites],

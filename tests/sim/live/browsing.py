@@ -22,9 +22,10 @@ FLAGS = (
 )
 NEEDS = [
     pytest.mark.browser,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium (Debian: apt install chromium)"),
 ]
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 """For a machine that is busy with something else."""
 ARTEFACTS = os.environ.get("FRONTHAUL_ARTEFACTS")
 """A folder for screenshots; without it they go to pytest's own."""

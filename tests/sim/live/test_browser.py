@@ -238,6 +238,40 @@ def test_a_foreign_page_gets_nothing_in_and_nothing_out(watched: Watched, browse
     context.close()
 
 
+def test_letters_are_commands_only_where_nothing_is_typed(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url, webgl=True)
+    shows(page, "#stations", "^6")
+    page.get_by_label("Capacity of link bs6").select_option("other…")
+    page.keyboard.type("1 mbit/s of")
+    words = page.get_by_label("Other capacity, with its unit, of bs6")
+    expect(words).to_have_value("1 mbit/s of")
+    assert page.locator("#scene").get_attribute("data-view") == "space"
+    assert page.locator("#follow").get_attribute("aria-pressed") == "false"
+    page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name="Keys").uncheck()
+    page.get_by_role("button", name="Pause").focus()
+    page.keyboard.press("m")
+    assert page.locator("#scene").get_attribute("data-view") == "space"
+    page.get_by_role("checkbox", name="Keys").check()
+    page.keyboard.press("m")
+    assert page.locator("#scene").get_attribute("data-view") == "flat"
+
+
+def test_what_fails_is_announced_and_the_time_is_not(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url)
+    shows(page, "#stations", "^6")
+    assert page.locator("#news").inner_text() == ""
+    page.get_by_role("button", name="Take bs2 down").click()
+    shows(page, "#news", "^bs2 is down$")
+    page.get_by_role("button", name="Bring bs2 up").click()
+    shows(page, "#news", "^bs2 is back$")
+    live = page.evaluate(
+        "[...document.querySelectorAll('[role=status], [aria-live], output')].map((n) => n.id)"
+    )
+    assert live == ["state", "lost", "said", "news"]
+    shows(page, "#lost-frames", r"^\d+of \d+: \d+ bs down")
+
+
 def test_without_webgl_there_is_a_map(watched: Watched, tabs: Tabs, tmp_path: Path) -> None:
     page = tabs.open(watched.server.url)
     shows(page, "#stations", "^6")
@@ -259,6 +293,8 @@ def test_a_finished_run_has_a_slider(
     slider.focus()
     slider.evaluate("node => { node.value = 1.5; node.dispatchEvent(new Event('input')); }")
     shows(page, "#clock", r"^1\.5 s$")
+    assert page.locator("#faults li").all_inner_texts() == ["2.0 s bs3 is back", "1.0 s bs3 is down"]
+    assert page.locator("#faults .ahead").inner_text() == "2.0 s bs3 is back"
     shows(page, "#stations", "^5bs1, bs2, bs4, bs5, bs6$")
     page.get_by_label("Speed").select_option("5")
     page.get_by_role("button", name="Play").click()
@@ -276,11 +312,14 @@ def test_it_fits_and_can_be_read(
         page.set_viewport_size({"width": width, "height": height})
         for colours in ("light", "dark"):
             page.emulate_media(color_scheme=colours)
-            page.wait_for_timeout(500)  # plots follow
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.wait_for_function(  # plots follow
+                "width => document.documentElement.scrollWidth <= width", arg=width, timeout=PATIENCE_MS
+            )
+            page.wait_for_timeout(500)
             contrasts = page.evaluate(CONTRASTS)
             assert len(contrasts) > 40
             assert {text: found for text, found in contrasts if found < 4.5} == {}
+            assert {mark: found for mark, found in page.evaluate(MARKS) if found < 3.0} == {}
             shot(page, tmp_path, f"{name}-{colours}")
     page.emulate_media(forced_colors="active")
     colours_of_keys = page.evaluate(
@@ -292,8 +331,7 @@ def test_it_fits_and_can_be_read(
     shot(page, tmp_path, "forced-colours")
 
 
-CONTRASTS = """
-() => {
+LIGHT = """
   const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgba = (colour) => {
     pen.clearRect(0, 0, 1, 1);
@@ -305,22 +343,54 @@ CONTRASTS = """
     const linear = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   };
+  const contrast = (front, back) => {
+    const [one, other] = [light(rgba(front)), light(rgba(back))];
+    return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  };
   const behind = (node) => {
     for (; node; node = node.parentElement) {
-      const colour = rgba(getComputedStyle(node).backgroundColor);
-      if (colour[3] > 250) return colour;
+      const colour = getComputedStyle(node).backgroundColor;
+      if (rgba(colour)[3] > 250) return colour;
     }
-    return [255, 255, 255, 255];
+    return "white";
   };
+"""
+CONTRASTS = (
+    "() => {"
+    + LIGHT
+    + """
   const found = [];
   for (const node of document.querySelectorAll("body *")) {
     const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
     const box = node.getBoundingClientRect();
     if (!own || box.width < 2 || node.closest("#scene, [hidden], :disabled")) continue;
-    const [one, other] = [light(rgba(getComputedStyle(node).color)), light(behind(node))];
-    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    found.push([`${node.tagName} ${node.textContent.slice(0, 30)}`, contrast]);
+    const text = `${node.tagName} ${node.textContent.slice(0, 30)}`;
+    found.push([text, contrast(getComputedStyle(node).color, behind(node))]);
   }
   return found;
 }
 """
+)
+MARKS = (
+    "() => {"
+    + LIGHT
+    + """
+  const found = [];
+  for (const node of document.querySelectorAll(".key, .swatch, .u-marker, .bar button, select, .meter i")) {
+    const style = getComputedStyle(node);
+    const isFilled = style.borderTopWidth === "0px";
+    const colour = isFilled ? style.backgroundColor : style.borderTopColor;
+    const ground = behind(node.parentElement);
+    if (rgba(colour)[3] > 0) found.push([`${node.className} ${colour}`, contrast(colour, ground)]);
+  }
+  const style = getComputedStyle(document.documentElement);
+  for (const mark of ["truth", "track", "fix", "idle", "site"]) {
+    for (const ground of ["soil", "block"]) {
+      const [front, back] = [mark, ground].map((name) => style.getPropertyValue(`--${name}`));
+      found.push([`${mark} on ${ground}`, contrast(front, back)]);
+    }
+  }
+  return found;
+}
+"""
+)

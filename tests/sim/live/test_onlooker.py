@@ -10,6 +10,7 @@ from sim.live import Hub
 from sim.live.control import Command
 from sim.live.feed import CountFeed
 from sim.live.onlooker import Onlooker
+from sim.metrics import FrameCounts
 from sim.realtime import RealtimeWorld
 from tests.sim.kit import scenario_of
 
@@ -31,6 +32,7 @@ class FarWorld:
 
     def __init__(self) -> None:
         self.links = Links()
+        self.ledger = SimpleNamespace(counts=FrameCounts(sent=60, delivered=56, dropped={"stale": 4}))
         self.pace = SimpleNamespace(speed=1.0)
         self.clock = SimpleNamespace(now_ns=lambda: 250_000_000)
         self.requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -100,6 +102,7 @@ def test_the_page_is_told_of_the_end() -> None:
     onlooker.end()
     with hub.view() as view:
         assert view.history["run"][-1]["state"] == "ended"
+        assert view.history["frames"] == [{"t": 0.25, "sent": 60, "dropped": 4, "causes": {"stale": 4}}]
 
 
 def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() -> None:

@@ -91,6 +91,7 @@ export class City3D {
     this.controls.minDistance = 15;
     this.controls.maxDistance = 1200;
     this.controls.addEventListener("change", redraw);
+    this.controls.addEventListener("start", () => (this.isTurned = true));
     this.canvas.addEventListener("keydown", (event) => this.key(event));
 
     this.ambient = new AmbientLight(0xffffff, 1.5);
@@ -146,6 +147,7 @@ export class City3D {
 
   /** Look at everything from the south, from above. */
   reset() {
+    this.isTurned = false;
     const sites = this.setting.sites.map(({ p }) => p);
     const middle = [0, 1].map((axis) => {
       const along = sites.map((p) => p[axis]);
@@ -173,6 +175,7 @@ export class City3D {
       }
       this.camera.position.copy(this.controls.target).add(offset);
       this.controls.update();
+      this.isTurned = true;
     } else return;
     event.preventDefault();
   }
@@ -255,12 +258,11 @@ export class City3D {
     if (this.isSlow && now - (this.drawnAt ?? -Infinity) < SELDOM_MS) return true;
     this.drawnAt = now;
     if (width !== this.width || height !== this.height) {
-      const isFirst = this.width === undefined;
       [this.width, this.height] = [width, height];
       this.renderer.setSize(width, height, false);
       this.camera.aspect = width / height;
       this.camera.updateProjectionMatrix();
-      if (isFirst) this.reset();
+      if (!this.isTurned && !this.following) this.reset();
     }
     for (const ball of [this.here, this.really]) {
       ball.scale.setScalar(Math.max(1, LEAST_OF_DISTANCE * ball.position.distanceTo(this.camera.position)));

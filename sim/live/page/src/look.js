@@ -5,13 +5,13 @@ export function look() {
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
   return Object.fromEntries(
     ["page", "card", "text", "quiet", "rule", "truth", "track", "fix", "site", "second", "third", "block", "sky",
-      "soil", "idle", "superseded", "late", "loss", "other"].map((name) => [name, of(name)]),
+      "soil", "idle"].map((name) => [name, of(name)]),
   );
 }
 
 /** Colour and dash of the n-th link in plots and table: no two alike in either for six links. */
 export function ofLink(n, colours) {
-  const names = ["track", "fix", "third", "second", "late", "quiet", "superseded", "other"];
+  const names = ["track", "fix", "third", "second", "text", "quiet", "second", "track"];
   const dashes = [[], [8, 4], [2, 3], [10, 3, 2, 3], [], [5, 5], [2, 6], [12, 3]];
   return { colour: colours[names[n % names.length]], dash: dashes[n % dashes.length] };
 }

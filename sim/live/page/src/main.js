@@ -8,7 +8,7 @@ import { Plots } from "./plots.js";
 import { Store } from "./store.js";
 import { Line, Refused } from "./stream.js";
 import { Table } from "./table.js";
-import { clock, fault, metres, millis } from "./words.js";
+import { causes, clock, fault, metres, millis } from "./words.js";
 
 const TRAIL_POINTS = 700;
 const FIXES_SHOWN = 150;
@@ -75,11 +75,11 @@ class Page {
     part("flat").addEventListener("click", () => this.choose(this.view instanceof City3D));
     part("follow").addEventListener("click", () => this.follow(!this.isFollowing));
     document.addEventListener("keydown", (event) => {
-      const isTyping = /^(INPUT|SELECT|BUTTON|TEXTAREA|A)$/.test(event.target.tagName);
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === " " && !isTyping) this.toggle();
-      else if (event.key === "m" && event.target.tagName !== "SELECT") this.choose(this.view instanceof City3D);
-      else if (event.key === "f" && event.target.tagName !== "SELECT") this.follow(!this.isFollowing);
+      if (!part("single").checked || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest("select, input:not([type=range], [type=checkbox])")) return;
+      if (event.key === " " && !event.target.closest("button, a, input, summary")) this.toggle();
+      else if (event.key === "m") this.choose(this.view instanceof City3D);
+      else if (event.key === "f") this.follow(!this.isFollowing);
       else return;
       event.preventDefault();
     });
@@ -205,6 +205,7 @@ class Page {
   take(kind, content) {
     if (kind === "history") {
       this.store.load(content);
+      this.logged = undefined; // what was before is no news
       const run = this.store.of("run").at(-1);
       if (run) this.takeRun(run);
     } else if (kind === "update") {
@@ -303,10 +304,10 @@ class Page {
     });
     this.isDirty = true;
     this.table.update(states);
-    this.tiles(truth, track, fix, states);
+    this.tiles(truth, track, fix);
     part("lost").hidden = lost.length === 0;
     write(part("lost"), `lost: ${lost.join(", ")}`);
-    this.log(faults?.entries ?? []);
+    this.log((this.isOver ? store.of("faults").at(-1) : faults)?.entries ?? []);
     write(part("clock"), clock(t, this.setting.duration_s));
     if (this.isOver) {
       part("slider").value = String(t);
@@ -314,10 +315,8 @@ class Page {
     }
   }
 
-  tiles(truth, track, fix, states) {
-    const own = states.filter(({ value }, n) => value && this.setting.links[n].bs !== null).map(({ value }) => value);
-    const sent = own.reduce((sum, value) => sum + value.sent, 0);
-    const dropped = states.reduce((sum, { value }) => sum + (value?.dropped ?? 0), 0);
+  tiles(truth, track, fix) {
+    const frames = this.store.at("frames", this.t);
     const totals = this.store.at("totals", this.t);
     const radius = track ? radius90(track.c) : null;
     const age = fix ? this.t - fix.s : null;
@@ -329,7 +328,7 @@ class Page {
       ["latency", "Latency", fix ? millis(fix.t - fix.s) : "–", "from sample to fix"],
       ["age", "Age of information", millis(age === null ? null : Math.max(age, 0)), "of the newest fix"],
       ["fixes", "Fixes", totals ? `${totals.fixes}` : "0", `${totals?.missed ?? 0} missed`],
-      ["dropped", "Dropped by links", `${dropped}`, `of ${sent} frames sent`],
+      ["lost-frames", "Frames lost", `${frames?.dropped ?? 0}`, `of ${frames?.sent ?? 0}${why(frames)}`],
     ];
     const health = this.store.at("health", this.t);
     if (health) {
@@ -358,8 +357,10 @@ class Page {
 
   log(entries) {
     const name = entries.map(({ t_s: t, kind, target }) => `${t}${kind}${target}`).join() + this.isOver;
-    if (name === this.logged) return;
+    if (name === this.logged) return this.ahead(entries);
+    const isNews = this.logged !== undefined && !this.isOver && entries.length > 0;
     this.logged = name;
+    if (isNews) write(part("news"), fault(entries.at(-1)));
     const lines = entries.toReversed().map((entry) => {
       const line = document.createElement("li");
       const words = `${clock(entry.t_s, this.setting.duration_s)}  ${fault(entry)}`;
@@ -380,8 +381,17 @@ class Page {
       lines.push(line);
     }
     part("faults").replaceChildren(...lines);
+    this.ahead(entries);
+  }
+
+  /** In a run that is over, all that failed is listed: what is yet to come at the time shown is set apart. */
+  ahead(entries) {
+    entries.toReversed().forEach(({ t_s: t }, n) => part("faults").children[n].classList.toggle("ahead", t > this.t));
   }
 }
+
+/** Causes of what was lost, most first. */
+const why = (frames) => (frames?.dropped ? `: ${causes(frames.causes)}` : "");
 
 const NO_TOKEN = "This page needs the whole address that the terminal printed, with the part behind #.";
 const WRONG_TOKEN = "The token in the address is not that of this run. Take the address that the terminal printed.";

@@ -4,6 +4,9 @@ import uPlot from "uplot";
 import { radius90 } from "./covariance.js";
 import { ofLink } from "./look.js";
 
+/** Letters of the longest of some words. */
+const widest = (words) => Math.max(0, ...(words ?? []).map((word) => word?.length ?? 0));
+
 /** The border style nearest to a dash. */
 const ofDash = (dash) => (dash.length === 0 ? "solid" : dash[0] < 4 ? "dotted" : "dashed");
 
@@ -11,6 +14,22 @@ const WINDOW_S = 60;
 const MOST_POINTS = 1500;
 /** Losses are counted over this time: a share of a few frames would say nothing. */
 const LOSS_S = 2;
+const LEAST_ERROR_M = 0.01;
+
+/** A scale from 0 to a little more than there is, but never more than `most` nor less than `least`. */
+const upTo = (most, least) => ({
+  range: (_, low, high) => [0, Math.min(most, Math.max(high * 1.08, least) || 1)],
+});
+
+/** A scale of metres by powers of ten. */
+const inDecades = () => ({
+  distr: 3,
+  range: (_, low, high) => {
+    const power = (value, round) => 10 ** round(Math.log10(Math.max(value || 0, LEAST_ERROR_M)));
+    const least = power(low, Math.floor);
+    return [least, Math.max(power(high, Math.ceil), least * 10)];
+  },
+});
 
 export class Plots {
   constructor(host, setting, seek) {
@@ -34,29 +53,29 @@ export class Plots {
     const links = this.setting.links.map(({ name }, n) => ({ label: name, ...ofLink(n, colours) }));
     const line = (label, colour, dash = [], more = {}) => ({ label, colour, dash, ...more });
     this.plots = [
-      this.make(colours, "Error in space, m", (v) => `${v.toFixed(2)} m`, [
+      this.make(colours, "Error in space, m, logarithmic", (v) => `${v.toFixed(2)} m`, [
         line("fix", colours.fix, [7, 4]),
         line("track", colours.track),
         line("90 % within", colours.third, [2, 3]),
-      ], (store, ue) => this.errors(store, ue)),
+      ], (store, ue) => this.errors(store, ue), inDecades()),
       this.make(colours, "Latency, sample to fix, ms", (v) => `${v.toFixed(1)} ms`, [
         line("latency", colours.track),
-        line("deadline", colours.quiet, [4, 4]),
+        line("at the latest", colours.quiet, [4, 4]),
       ], (store, ue) => this.latency(store, ue)),
       this.make(colours, "Age of information, ms", (v) => `${v.toFixed(0)} ms`, [
         line("just before a fix", colours.track),
         line("just after", colours.third, [2, 3]),
       ], (store, ue) => this.age(store, ue)),
-      this.make(colours, "Load of each link, %", (v) => `${v.toFixed(1)} %`, links,
-        (store) => this.ofLinks(store, (value) => value.load * 100), [0, 100]),
-      this.make(colours, "Queue of each link, kB", (v) => `${v.toFixed(1)} kB`, links,
+      this.make(colours, "Load of each link, %", (v) => v.toFixed(1), links,
+        (store) => this.ofLinks(store, (value) => value.load * 100), upTo(100, 5)),
+      this.make(colours, "Queue of each link, kB", (v) => v.toFixed(1), links,
         (store) => this.ofLinks(store, (value) => value.queue / 1000)),
-      this.make(colours, `Dropped by each link, % of the last ${LOSS_S} s`, (v) => `${v.toFixed(1)} %`, links,
-        (store) => this.losses(store)),
+      this.make(colours, `Dropped by each link, % of the last ${LOSS_S} s`, (v) => v.toFixed(1), links,
+        (store) => this.losses(store), upTo(100, 5)),
     ];
   }
 
-  make(colours, title, words, lines, read, yRange = null) {
+  make(colours, title, words, lines, read, y = upTo(Infinity, 0)) {
     const figure = document.createElement("figure");
     figure.className = "plot";
     figure.style.margin = "0";
@@ -76,11 +95,11 @@ export class Plots {
       cursor: { drag: { x: false, y: false }, points: { size: 6 } },
       scales: {
         x: { time: false, range: () => this.range() },
-        y: { range: (_, low, high) => yRange ?? [0, high > 0 ? high * 1.08 : 1] },
+        y,
       },
       axes: [
         { ...axis, font, size: 34, values: (_, ticks) => ticks.map((tick) => `${tick} s`) },
-        { ...axis, font, size: 46 },
+        { ...axis, font, size: (_, ticks) => Math.max(46, 18 + 7 * widest(ticks)) },
       ],
       series: [
         { label: "t", value: (_, v) => (v === null ? "–" : `${v.toFixed(1)} s`) },
@@ -152,8 +171,8 @@ export class Plots {
 
   latency(store, ue) {
     const fixes = this.part(store, `fix/${ue}`);
-    const deadline = this.setting.deadline_s * 1000;
-    return [fixes.map(({ t }) => t), fixes.map(({ t, s }) => (t - s) * 1000), fixes.map(() => deadline)];
+    const latest = this.setting.latest_s * 1000;
+    return [fixes.map(({ t }) => t), fixes.map(({ t, s }) => (t - s) * 1000), fixes.map(() => latest)];
   }
 
   /** Age grows with time and falls when a fix comes: both ends of each fall. */

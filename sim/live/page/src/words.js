@@ -22,10 +22,18 @@ export const bps = (text) => {
   return factor ? Number(number.replace(",", ".")) * factor : null;
 };
 
-/** What was lost, and why, most first. */
-export const losses = (count, causes) => {
-  const why = Object.entries(causes ?? {}).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
-  return count && why.length ? `${count}: ${why.map(([cause, n]) => `${n} ${cause.replaceAll("_", " ")}`).join(", ")}` : String(count);
+/** Why frames were lost, the most frequent cause first. */
+export const causes = (counts) =>
+  Object.entries(counts ?? {})
+    .filter(([, n]) => n)
+    .sort((a, b) => b[1] - a[1])
+    .map(([cause, n]) => `${n} ${cause.replaceAll("_", " ")}`)
+    .join(", ");
+
+/** How many were lost, and why. */
+export const losses = (count, counts) => {
+  const why = causes(counts);
+  return count && why ? `${count}: ${why}` : String(count);
 };
 
 export const clock = (t, duration) => {
