@@ -266,12 +266,12 @@ def drawn_lines(
     return curves, "".join(key), max(HEIGHT, round(PLOT.y + 8 + KEY_STEP * len(lines)))
 
 
-def page(title: str, content: str, height: int = HEIGHT) -> str:
+def page(title: str, content: str, height: int = HEIGHT, width: int = WIDTH) -> str:
     """A picture that stands for itself."""
     style = (Path(sim.report.__file__).resolve().parent / "marks.css").read_text(encoding="utf-8")
     drawn = (
         element("style", style)
-        + element("rect", width=WIDTH, height=height, class_="paper")
+        + element("rect", width=width, height=height, class_="paper")
         + text(title, x=24, y=30, class_="title")
         + content
     )
@@ -279,8 +279,8 @@ def page(title: str, content: str, height: int = HEIGHT) -> str:
         "svg",
         drawn,
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {WIDTH} {height}",
-        width=WIDTH,
+        viewBox=f"0 0 {width} {height}",
+        width=width,
         height=height,
         role="img",
         aria_label=title,

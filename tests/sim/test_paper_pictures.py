@@ -1,0 +1,111 @@
+"""Pictures and tables of the paper's section IV, from figures as they are kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from sim import paper_parts
+from sim.errors import UserError
+from sim.paper_parts import PARTS, judge_strategies, judge_subcarriers, make, section
+from sim.paper_pictures import phase_levels, power_levels
+
+QUIET: Any = lambda line: None  # noqa: E731
+
+
+def row(mean_m: float, subset: str, **about: Any) -> dict[str, Any]:
+    figures = {"points": 10, "payload_bits": 96, "samples_trained": 77_824, "e50_m": 1.0, "e90_m": 9.0}
+    return about | figures | {"subset": subset, "mean_m": mean_m, "interval_m": [mean_m - 1, mean_m + 1]}
+
+
+def both(mean_m: float, **about: Any) -> list[dict[str, Any]]:
+    return [row(mean_m, "served", **about), row(2 * mean_m, "all", **about)]
+
+
+def figures(part: str) -> list[dict[str, Any]]:
+    if part == "subcarriers":
+        return [
+            *both(4.0, kind="ours", subcarriers=24, band=""),
+            *both(4.5, kind="ours", subcarriers=3, band="whole"),
+            *both(6.5, kind="ours", subcarriers=3, band="middle"),
+        ]
+    if part == "strategies":
+        found = []
+        for strategy in ("ecc-q10", "ecc-q10-split"):
+            for bits, trained in ((10, 10), (4, 4), (4, 10)):
+                about = {"strategy": strategy, "bits": bits, "trained_bits": trained, "lossless": False}
+                found += both(5.0 + trained / bits, **about)
+        lossless = {"strategy": "ecc-lossless", "bits": None, "trained_bits": None, "lossless": True}
+        return found + both(5.5, **lossless)
+    if part == "seeds":
+        return [one for seed in (1, 2) for one in both(4.0 + seed, kind="ours", seed=seed)]
+    draws = np.random.default_rng(1).standard_normal((2, 8, 24)).round(3)
+    shown = {"original": draws.tolist(), "Q = 10": draws.tolist(), "Q = 4": draws.tolist()}
+    near = {"nmse_db": {"Q = 10": -9.5, "Q = 4": -9.0}, "cosine": {"Q = 10": 0.96, "Q = 4": 0.95}}
+    columns = ("nmse_median_db", "nmse_mean_db", "nmse_to_clean_median_db", "cosine_median", "cosine_p10")
+    rows = [{"reconstruction": "Q = 4", "bits": 3_072} | dict.fromkeys(columns, -9.0)]
+    return [{"rows": rows, "noise_median_db": -22.0, "example": near | {"gain_db": 21.0, "csi": shown}}]
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "spiral"])
+def test_kept_figures_become_a_picture_and_a_table(tmp_path: Path, part: str) -> None:
+    (tmp_path / f"{part}.json").write_text(json.dumps(figures(part)))
+    assert make(part, tmp_path, None, None, QUIET) == tmp_path / f"{part}.json"
+    words = section(part, tmp_path, "results")
+    lines = [line for line in words.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert len(lines) > 2
+    if part == "seeds":
+        assert "| `ours` | 2 | 5.00, 6.00 | 5.50 | 0.71 | 10.00, 12.00 |" in lines
+        return
+    assert f"(results/{part}.svg)" in words
+    content = (tmp_path / f"{part}.svg").read_text()
+    ElementTree.fromstring(content)
+    assert "prefers-color-scheme: dark" in content
+    assert len(content) < 60_000
+    expected = {
+        "subcarriers": ["ours, over the band", "ours, its middle"],
+        "strategies": ["local–joint", "local–joint, trained at 10", "local–split", "lossless CSI"],
+        "reconstruction": ["Q = 4: NMSE −9.0 dB, cosine of powers 0.950", "link of 21 dB"],
+    }
+    for name in expected[part]:
+        assert name in content
+    assert "joint from scratch" not in content, "there are no figures of it"
+
+
+def test_the_spiral_is_followed_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paper_parts, "ON_THE_SPIRAL", ("adcpm", "mfcnet-style"))
+    make("spiral", tmp_path, None, None, QUIET)
+    found = json.loads((tmp_path / "spiral.json").read_text())
+    assert [row["system"] for row in found] == ["adcpm", "mfcnet-style"]
+    content = (tmp_path / "spiral.svg").read_text()
+    ElementTree.fromstring(content)
+    assert f"mfcnet-style: fixes {found[1]['fix_mean_m']:.2f} m" in content
+    assert "| `mfcnet-style` | 122,880 | 77,824 |" in section("spiral", tmp_path, "results")
+
+
+def test_what_is_shipped_is_judged_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rows = judge_strategies(4, QUIET)
+    known = {(row["strategy"], row["bits"], row["trained_bits"]) for row in rows}
+    assert ("ecc-q10", 4, 4) in known
+    assert ("ecc-q10-split", 4, 10) in known
+    assert ("ecc-q10-split", 4, 4) not in known
+    assert {row["subset"] for row in rows[:2]} == {"served", "all"}
+    assert {row["payload_bits"] for row in rows if row["bits"] == 4} == {3_072}
+    assert {row["subcarriers"] for row in judge_subcarriers(4, QUIET)} == {24}
+
+
+def test_mistakes_get_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown part 'colours'; one of subcarriers"):
+        make("colours", tmp_path, None, None, QUIET)
+    with pytest.raises(UserError, match=r"seeds\.json: no figures; --train makes them"):
+        make("seeds", tmp_path, None, None, QUIET)
+
+
+def test_levels_of_maps() -> None:
+    assert phase_levels(np.exp(1j * np.array([-3.1, 0.01, 3.1])).astype(np.complex64)).tolist() == [0, 12, 23]
+    assert power_levels(np.array([1.0, 0.1, 1e-3, 1e-9])).tolist() == [15, 10, 0, 0]
