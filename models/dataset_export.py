@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from models.dataset_regression import BlendedFusion
 from models.dataset_runtime import KIND, VERSION
 from models.dataset_training import DatasetTrainer
 from models.export import to_onnx
+from models.exported import replaced, write_page
 
 
 class _OneEncoder(nn.Module):
@@ -51,51 +50,57 @@ def export_dataset_model(trainer: DatasetTrainer, folder: Path) -> Path:
     Beside it a regression on gains is fitted, see :mod:`models.dataset_regression`. The quantiser's steps
     are calibrated on training groups, covariances on validation groups.
     """
-    config, dataset = trainer.config, trainer.dataset
     networks = trainer.best_networks()
     steps = trainer.quantiser_steps(networks)
     fusion = trainer.blended(networks)
     axis_scale = trainer.covariance_scale(networks.encoder, fusion, steps)
-    bs_ids = [f"bs{number + 1}" for number in range(dataset.num_bs)]
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    shape = trainer.samples.link_shape
-    for number, bs in enumerate(bs_ids):
-        path = partial / f"encoder-{bs}.onnx"
-        to_onnx(
-            _OneEncoder(networks.encoder, number),
-            {"features": torch.randn(2, shape.features)},
-            ["latent"],
-            path,
-        )
+    with replaced(folder) as partial:
+        _write_networks(trainer, networks.encoder, fusion, partial)
+        write_page(partial, {**_description(trainer, fusion), "steps": steps, "axis_scale": axis_scale})
+    return folder
+
+
+def _write_networks(
+    trainer: DatasetTrainer, encoder: LinkEncoder, fusion: BlendedFusion, folder: Path
+) -> None:
+    num_bs = trainer.dataset.num_bs
+    features = torch.randn(2, trainer.samples.link_shape.features)
+    for number, bs in enumerate(_bs_ids(num_bs)):
+        one = _OneEncoder(encoder, number)
+        to_onnx(one, {"features": features}, ["latent"], folder / f"encoder-{bs}.onnx")
     fed = {
-        "latent": torch.randn(2, dataset.num_bs, config.latent),
-        "gain_db": torch.zeros(2, dataset.num_bs),
-        "present": torch.ones(2, dataset.num_bs),
+        "latent": torch.randn(2, num_bs, trainer.config.latent),
+        "gain_db": torch.zeros(2, num_bs),
+        "present": torch.ones(2, num_bs),
     }
     to_onnx(
-        _Estimate(fusion), fed, ["position", "covariance"], partial / "fusion.onnx",
+        _Estimate(fusion), fed, ["position", "covariance"], folder / "fusion.onnx",
         smaller=lambda whole: whole,  # weights of a regression are large and nearly cancel
     )  # fmt: skip
+
+
+def _bs_ids(num_bs: int) -> list[str]:
+    return [f"bs{number + 1}" for number in range(num_bs)]
+
+
+def _description(trainer: DatasetTrainer, fusion: BlendedFusion) -> dict[str, Any]:
+    config, dataset = trainer.config, trainer.dataset
     best = trainer.best["trial"]
     sites = dataset.bs_position_m
-    description = {
+    return {
         "kind": KIND,
         "version": VERSION,
-        "bs_ids": bs_ids,
+        "bs_ids": _bs_ids(dataset.num_bs),
         "bs_position_m": None if sites is None else sites.tolist(),
         "dims": config.latent,
         "bits": config.bits,
-        "steps": steps,
-        "link_shape": asdict(shape),
+        "link_shape": asdict(trainer.samples.link_shape),
         "carrier_hz": dataset.carrier_hz,
         "subcarrier_spacing_hz": dataset.subcarrier_spacing_hz,
         "noise_variance": dataset.noise_variance,
         "centre_m": trainer.fusion.centre_m.tolist(),
         "scale_m": float(trainer.fusion.scale_m),
         "free_axes": int(trainer.fusion.free.sum()),
-        "axis_scale": axis_scale,
         "network_share": fusion.share,
         "regression_points": len(fusion.gains.places),
         "variation": config.trials[best].name if best >= 0 else None,
@@ -104,11 +109,4 @@ def export_dataset_model(trainer: DatasetTrainer, folder: Path) -> Path:
         "trained_on": trainer.trained_on(),
         "split": asdict(trainer.split),
         "config": asdict(config),
-        "files": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
-        },
     }
-    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder

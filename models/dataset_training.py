@@ -24,6 +24,7 @@ from models.dataset_sampler import DatasetSampler, Variation
 from models.gaussian import lower
 from models.losses import robust_nll
 from models.quantiser import calibrate_steps, dequantise, quantise
+from models.training_state import keep_state, take_state
 
 STRONG, MEDIUM, LIGHT = (
     Variation("strong", 2.0, 0.3), Variation("medium", 0.7, 0.2), Variation("light", 0.15, 0.05, mixing=False)
@@ -345,7 +346,7 @@ class DatasetTrainer:
         return [float(axis) for axis in axes * np.sqrt(max(squared, 1e-6))]
 
     def keep(self) -> None:
-        """Write the state; the file appears whole or not at all."""
+        """Write the state."""
         state = {
             "dataset": self.dataset.digest,
             "trained_on": self.trained_on(),
@@ -365,10 +366,7 @@ class DatasetTrainer:
             "since_best": self.since_best,
             "history": self.history,
         }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        keep_state(state, self.checkpoint)
 
     def trained_on(self) -> dict[str, Any]:
         """What this network was trained on, and for how long."""
@@ -384,27 +382,23 @@ class DatasetTrainer:
         }
 
     def _restore(self) -> None:
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            for name, wanted in (
-                ("dataset", self.dataset.digest),
-                ("split", json.dumps(asdict(self.split))),
-                ("config", json.dumps(asdict(self.config))),
-            ):
-                if state[name] != wanted:
-                    raise DatasetError(f"{self.checkpoint}: made with another {name}; leave out --resume")
-            self.trial, self.looked = state["trial"], state["looked"]
-            if not self.ended:
-                self._begin()
-                self.networks.load_state_dict(state["networks"])
-                self.averaged.load_state_dict(state["averaged"])
-                self.optimiser.load_state_dict(state["optimiser"])
-            self.done, self.seen, self.seconds = state["done"], state["seen"], state["seconds"]
-            self.best, self.history = state["best"], state["history"]
-            self.trial_best_m, self.since_best = state["trial_best_m"], state["since_best"]
-            self.samples.restore(state["samples"])
-        except DatasetError:
-            raise
-        except Exception as error:  # a damaged file can fail in any way there is
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DatasetError(f"{self.checkpoint}: damaged ({reason})") from error
+        take_state(self.checkpoint, self.device, self._take, DatasetError)
+
+    def _take(self, state: dict[str, Any]) -> None:
+        for name, wanted in (
+            ("dataset", self.dataset.digest),
+            ("split", json.dumps(asdict(self.split))),
+            ("config", json.dumps(asdict(self.config))),
+        ):
+            if state[name] != wanted:
+                raise DatasetError(f"{self.checkpoint}: made with another {name}; leave out --resume")
+        self.trial, self.looked = state["trial"], state["looked"]
+        if not self.ended:
+            self._begin()
+            self.networks.load_state_dict(state["networks"])
+            self.averaged.load_state_dict(state["averaged"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        self.done, self.seen, self.seconds = state["done"], state["seen"], state["seconds"]
+        self.best, self.history = state["best"], state["history"]
+        self.trial_best_m, self.since_best = state["trial_best_m"], state["since_best"]
+        self.samples.restore(state["samples"])

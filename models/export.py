@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 from models.build import encoder_of
 from models.calibration import covariance_scales, short_scales
 from models.estimation import covariance
+from models.exported import replaced, write_page
 from models.layers import CentralUnit
 from models.preprocessing import side_features
 from models.runtime import FORMAT_VERSION
@@ -142,15 +140,18 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         folder: ``models/weights/<name>``.
         about: What else ``model.json`` should say.
     """
-    config, shape = trainer.config, trainer.config.shape
     trainer.calibrate()
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _write_networks(trainer, partial)
-    np.savez_compressed(partial / "estimator.npz", covariance=channel_covariance(trainer))
+    with replaced(folder) as partial:
+        _write_networks(trainer, partial)
+        np.savez_compressed(partial / "estimator.npz", covariance=channel_covariance(trainer))
+        write_page(partial, {**_description(trainer), **about})
+    return folder
+
+
+def _description(trainer: Trainer) -> dict[str, Any]:
+    config, shape = trainer.config, trainer.config.shape
     scales = covariance_scales(trainer)
-    description = {
+    return {
         "version": FORMAT_VERSION,
         "name": config.name,
         "bs_ids": list(trainer.site.bs_ids),
@@ -169,12 +170,4 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         "training_seconds": round(trainer.seconds),
         "parameters": trainer.num_parameters,
         "history": trainer.history,
-        **about,
-        "files": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
-        },
     }
-    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder

@@ -28,6 +28,7 @@ from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
 from models.systems.encoders import sent_fix
 from models.systems.front import EMBEDDING, FIX, kept_subcarriers, system_input
+from models.training_state import keep_state, take_state
 
 CALIBRATED_ON = 2048
 """Samples whose latents the quantiser's steps are calibrated on."""
@@ -417,7 +418,7 @@ class Trainer:
         )
 
     def keep(self) -> None:
-        """Write the state; the file appears whole or not at all."""
+        """Write the state."""
         state = {
             "trained_on": self.trained_on(),
             "config": json.dumps(asdict(self.config)),
@@ -434,10 +435,7 @@ class Trainer:
             "samples": self.samples.state(),
             "history": self.history,
         }
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        keep_state(state, self.checkpoint)
 
     def trained_on(self) -> dict[str, Any]:
         """What these networks were trained on, and for how long."""
@@ -451,7 +449,7 @@ class Trainer:
         }
 
     def _restore(self) -> None:
-        self._take_from(self.checkpoint, self._take)
+        take_state(self.checkpoint, self.device, self._take, ConfigError)
 
     def branch(self, trunk: Path) -> None:
         """Go on from where another training ended, as this one's configuration says.
@@ -462,7 +460,7 @@ class Trainer:
         Raises:
             ConfigError: Its state is missing, damaged or of another network.
         """
-        self._take_from(trunk, self._take_encoder_or_all)
+        take_state(trunk, self.device, self._take_encoder_or_all, ConfigError)
 
     def _take_encoder_or_all(self, state: dict[str, Any]) -> None:
         if state["stage"] == "joint":
@@ -477,15 +475,6 @@ class Trainer:
         if self.decoder is not None:
             self.decoder.load_state_dict(state["decoder"])
         self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
-
-    def _take_from(self, checkpoint: Path, take: Callable[[dict[str, Any]], None]) -> None:
-        try:
-            take(torch.load(checkpoint, map_location=self.device, weights_only=True))
-        except ConfigError:
-            raise
-        except Exception as error:  # a damaged file can fail in any way there is
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise ConfigError(f"{checkpoint}: damaged, or of another configuration ({reason})") from error
 
     def _take(self, state: dict[str, Any]) -> None:
         self._check_network(json.loads(state["config"]))

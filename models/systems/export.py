@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +15,7 @@ from torch import Tensor, nn
 
 from models.config import ConfigError
 from models.export import channel_covariance, covariance_scale, halve, to_onnx
+from models.exported import replaced, write_page
 from models.layers import CentralUnit
 from models.network import Encoder, Fusion
 from models.payloads import PAYLOADS
@@ -53,18 +51,22 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
     Raises:
         ConfigError: There is no estimator yet, and the system does not see all subcarriers.
     """
-    config, shape = trainer.config, trainer.config.shape
     trainer.calibrate()
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    message_shape = write_networks(trainer, partial, compacted if compact else halve)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     estimator = folder.parent / ESTIMATOR
     if not estimator.is_file():
         if trainer.subcarriers is not None:
-            raise ConfigError(f"{estimator}: missing, and {config.name} does not see all subcarriers")
+            raise ConfigError(f"{estimator}: missing, and {trainer.config.name} does not see all subcarriers")
         np.savez_compressed(estimator, covariance=channel_covariance(trainer))
-    description = {
+    with replaced(folder) as partial:
+        message_shape = write_networks(trainer, partial, compacted if compact else halve)
+        write_page(partial, {**_description(trainer, message_shape), **about})
+    return folder
+
+
+def _description(trainer: Trainer, message_shape: list[int]) -> dict[str, Any]:
+    config, shape = trainer.config, trainer.config.shape
+    return {
         "version": FORMAT_VERSION,
         "system": config.name,
         "message": config.message,
@@ -79,15 +81,7 @@ def export_system(trainer: Trainer, folder: Path, about: dict[str, Any], *, comp
         "covariance_scale": covariance_scale(trainer),
         "parameters": trainer.num_parameters,
         "config": asdict(config),
-        **about,
-        "files": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(partial.iterdir())
-        },
     }
-    (partial / "model.json").write_text(json.dumps(description, indent=2) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder
 
 
 def write_networks(

@@ -8,27 +8,13 @@ import pytest
 import torch
 
 from models.adcpm import adcpm
-from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, synthesise
-
-RADIO = Radio()
+from models.synthesis import SPEED_OF_LIGHT_MPS
+from tests.models.waves import RADIO, unit, waves
 
 
 def one_path(k_y: float, k_z: float, delay_s: float, gain: complex = 2.0) -> np.ndarray:
     """CSI of one plane wave ``[num_slots, num_ant, num_sc]``; directions are those of the array."""
-    direction = np.array([math.sqrt(max(0.0, 1 - k_y**2 - k_z**2)), k_y, k_z])
-    csi: np.ndarray = synthesise(
-        np.array([[gain]], np.complex64),
-        np.array([[delay_s]]),
-        np.array([[[0.0, 1.0, 0.0]]]),
-        direction[None, None],
-        RADIO.antenna_position_m()[None],
-        np.array([[0.0, 2.0, 0.0]]),
-        np.zeros(1),
-        RADIO.slot_time_s(),
-        RADIO.frequency_hz(),
-        RADIO.carrier_hz,
-    )[0]
-    return csi
+    return waves(unit(k_y, k_z)[None], [delay_s], [gain], velocity_mps=(1.0, 1.0, 1.0))
 
 
 def dirichlet(turns: float, count: int) -> float:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models.bound import DELAYS, Delay, link_information, position_information, root_mean_square_m
-from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, synthesise, world_from_array
+from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, world_from_array
+from tests.models.waves import waves
 
 RADIO = Radio(slots=2, subcarrier_stride=48)  # six subcarriers
 SITES = np.array([[125.5, 82.1, 27.5], [27.7, 204.0, 32.5], [165.4, -1.1, 36.5], [-116.0, 48.0, 42.5]])
@@ -66,19 +67,9 @@ def test_the_signal_of_this_test_is_that_of_the_channel() -> None:
     ours = heard(np.concatenate([UE, [0.0], gains.ravel()]))
     for bs, (site, rotation) in enumerate(zip(SITES, rotations(SITES), strict=True)):
         offset = UE - site
-        delay_s = np.linalg.norm(offset) / SPEED_OF_LIGHT_MPS
-        theirs = synthesise(
-            np.ones((1, 1), np.complex64),
-            np.array([[delay_s]]),
-            -offset[None, None] / np.linalg.norm(offset),
-            offset[None, None] / np.linalg.norm(offset),
-            (RADIO.antenna_position_m() @ rotation.T)[None],
-            np.zeros((1, 3)),
-            np.zeros(1),
-            RADIO.slot_time_s(),
-            RADIO.frequency_hz(),
-            RADIO.carrier_hz,
-        )[0]
+        distance_m = np.linalg.norm(offset)
+        delay_s = distance_m / SPEED_OF_LIGHT_MPS
+        theirs = waves(offset[None] / distance_m, [delay_s], radio=RADIO, rotation=rotation)
         turn = theirs[0, 0, 0] / ours[bs, 0, 0, 0]
         assert theirs == pytest.approx(ours[bs] * turn, abs=1e-4)
 

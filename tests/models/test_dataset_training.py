@@ -1,7 +1,6 @@
 """Networks learn from sets of any shape, run from their files, and know what they were trained on."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,6 @@ SHORT = DatasetConfig(
     Schedule(samples=64 * 200, batch=64, rate=4e-3, warmup=1_000, decay=6_000), (MEDIUM,), width=24, latent=6,
     fusion=48,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def dataset_of(folder: Path, **shape: Any) -> Dataset:

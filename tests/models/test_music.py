@@ -15,31 +15,10 @@ from models.music import (
     source_count,
     spatial_covariance,
 )
-from models.synthesis import Radio, synthesise, world_from_array
+from models.synthesis import world_from_array
+from tests.models.waves import RADIO, unit, waves
 
-RADIO = Radio()
 MUSIC = Music()
-
-
-def waves(directions: np.ndarray, delay_s: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """CSI ``[num_slots, num_ant, num_sc]`` of plane waves from unit vectors ``[K, 3]`` in array axes."""
-    csi: np.ndarray = synthesise(
-        gain[None].astype(np.complex64),
-        delay_s[None],
-        np.zeros((1, len(gain), 3)),
-        directions[None],
-        RADIO.antenna_position_m()[None],
-        np.zeros((1, 3)),
-        np.zeros(1),
-        RADIO.slot_time_s(),
-        RADIO.frequency_hz(),
-        RADIO.carrier_hz,
-    )[0]
-    return csi
-
-
-def unit(k_y: float, k_z: float) -> np.ndarray:
-    return np.array([math.sqrt(1 - k_y**2 - k_z**2), k_y, k_z])
 
 
 def noise(*shape: int, variance: float, seed: int = 1) -> np.ndarray:
@@ -53,7 +32,7 @@ def test_one_wave_is_found_off_the_grid_to_a_tenth_of_a_degree_broadside(
 ) -> None:
     """Asked of direction cosines, whose error (0.02° rms) does not grow towards the array's plane."""
     k_y, k_z = sine * math.cos(turn), sine * math.sin(turn)
-    csi = waves(unit(k_y, k_z)[None], np.array([delay_s]), np.array([1.0]))
+    csi = waves(unit(k_y, k_z)[None], [delay_s])
     found = MUSIC.arrivals(csi + noise(*csi.shape, variance=1e-3), 1e-3)
     assert math.hypot(float(found.k_y) - k_y, float(found.k_z) - k_z) < math.radians(0.1)
     assert found.snr == pytest.approx(1e3, rel=0.05)
@@ -63,24 +42,13 @@ def test_directions_are_those_of_the_world_turned_into_the_array() -> None:
     site, look_at, ue = np.array([[125.5, 82.1, 27.5], [30.0, 60.0, 10.0], [90.0, 40.0, 1.5]])
     rotation = world_from_array(site, look_at)
     towards = (ue - site) / np.linalg.norm(ue - site)
-    csi = synthesise(
-        np.ones((1, 1), np.complex64),
-        np.array([[1e-7]]),
-        -towards[None, None],
-        towards[None, None],
-        (RADIO.antenna_position_m() @ rotation.T)[None],
-        np.zeros((1, 3)),
-        np.zeros(1),
-        RADIO.slot_time_s(),
-        RADIO.frequency_hz(),
-        RADIO.carrier_hz,
-    )[0]
+    csi = waves(towards[None], [1e-7], rotation=rotation)
     found = MUSIC.arrivals(csi, 1e-6)
     assert rotation @ unit(float(found.k_y), float(found.k_z)) == pytest.approx(towards, abs=1e-4)
 
 
 def test_pilot_symbols_of_unit_modulus_do_not_matter() -> None:
-    csi = waves(unit(0.3, -0.2)[None], np.array([2e-7]), np.array([1.0]))
+    csi = waves(unit(0.3, -0.2)[None], [2e-7])
     symbols = np.exp(1j * np.arange(24) ** 2)
     assert spatial_covariance(csi * symbols) == pytest.approx(spatial_covariance(csi), abs=1e-6)
 
@@ -103,7 +71,7 @@ def test_covariance_and_its_forward_backward_average_by_loops() -> None:
 
 
 def test_forward_backward_leaves_a_plane_wave_as_it_is() -> None:
-    plain = spatial_covariance(waves(unit(0.4, 0.3)[None], np.array([1e-7]), np.array([1.0])))
+    plain = spatial_covariance(waves(unit(0.4, 0.3)[None], [1e-7]))
     assert forward_backward(plain) == pytest.approx(plain, abs=1e-5)
 
 
@@ -164,7 +132,7 @@ def test_the_length_of_a_description_by_loops() -> None:
 def test_of_two_waves_the_stronger_is_reported_at_its_own_direction() -> None:
     """A beam would be pulled towards the weaker one; MUSIC is not."""
     directions = np.array([unit(0.05, 0.1), unit(0.55, -0.1)])
-    csi = waves(directions, np.array([1e-7, 4e-7]), np.array([1.0, 0.7]))
+    csi = waves(directions, [1e-7, 4e-7], [1.0, 0.7])
     found = MUSIC.arrivals(csi + noise(*csi.shape, variance=1e-4), 1e-4)
     assert float(found.k_y) == pytest.approx(0.05, abs=2e-3)
     assert float(found.k_z) == pytest.approx(0.1, abs=5e-3)
@@ -188,9 +156,7 @@ def test_the_claimed_deviation_is_the_bound_and_is_reached() -> None:
 
 def test_links_come_out_in_their_order() -> None:
     k = np.random.default_rng(7).uniform(-0.6, 0.6, (2, 3, 2))
-    csi = np.stack(
-        [np.stack([waves(unit(*link)[None], np.array([1e-7]), np.array([1.0])) for link in row]) for row in k]
-    )
+    csi = np.stack([np.stack([waves(unit(*link)[None], [1e-7]) for link in row]) for row in k])
     found = MUSIC.arrivals(csi, np.array([1e-4, 1e-3, 1e-2]))
     assert found.k_y == pytest.approx(k[..., 0], abs=1e-4)
     assert found.k_z == pytest.approx(k[..., 1], abs=1e-4)

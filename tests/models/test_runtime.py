@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,31 +32,40 @@ def config_of(kind: str) -> TrainingConfig:
     if kind == "tokens":
         return tiny_config(
             name=kind,
-            shape=replace(tiny_config().shape, encoder="tokens", slot_modes=2),
+            shape=replace(tiny_config().shape, encoder="tokens", slot_modes=2, latent=4),
             phase_reference="slot",
         )
     return tiny_config(name=kind)
 
 
+@pytest.fixture(scope="module")
+def export_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Trainer, Path]]:
+    """A trainer of a kind after a few steps, and where its model is; another had been there before it."""
+
+    @cache
+    def made(kind: str) -> tuple[Trainer, Path]:
+        folder = tmp_path_factory.mktemp("weights")
+        trainer = tiny_trainer(folder / "state.pt", config_of(kind))
+        for _ in range(6):
+            trainer.step()
+        (folder / kind).mkdir()
+        (folder / kind / "old.onnx").write_bytes(b"old")
+        return trainer, export(trainer, folder / kind, {"about": "a test"})
+
+    return made
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def exported(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, export_of: Callable[[str], tuple[Trainer, Path]]
 ) -> tuple[Trainer, Path]:
-    """A trainer after a few steps, and where its model is."""
-    folder = tmp_path_factory.mktemp("weights")
-    trainer = tiny_trainer(folder / "state.pt", config_of(request.param))
-    for _ in range(6):
-        trainer.step()
-    export(trainer, folder / request.param, {"about": "a test"})
-    return trainer, folder / request.param
+    return export_of(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(export_of: Callable[[str], tuple[Trainer, Path]]) -> Path:
     """The files of one exported model."""
-    root = tmp_path_factory.mktemp("weights")
-    trainer = tiny_trainer(root / "state.pt")
-    return export(trainer, root / "tiny", {"about": "a test"})
+    return export_of("ours")[1]
 
 
 def heard(trainer: Trainer) -> tuple[torch.Tensor, np.ndarray]:
@@ -348,11 +359,11 @@ def test_a_missing_key_is_named(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["fusion.onnx", "encoder-bs1.onnx"])
-def test_files_of_two_models_do_not_mix(copy: Path, tmp_path: Path, name: str) -> None:
+def test_files_of_two_models_do_not_mix(
+    copy: Path, export_of: Callable[[str], tuple[Trainer, Path]], name: str
+) -> None:
     without_hashes(copy)
-    config = tiny_config(shape=replace(tiny_config().shape, latent=4, slot_modes=2))
-    other = export(tiny_trainer(tmp_path / "other.pt", config), tmp_path / "other", {})
-    shutil.copy(other / name, copy)
+    shutil.copy(export_of("tokens")[1] / name, copy)
     assert refusal(copy).startswith(f"{copy / name}: damaged (input ")
 
 
@@ -369,13 +380,9 @@ def test_the_digest_names_the_weights(folder: Path, copy: Path) -> None:
     assert weights_digest(copy) != weights_digest(folder)
 
 
-def test_export_replaces_the_folder_as_a_whole(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tmp_path / "state.pt")
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "old.onnx").write_bytes(b"old")
-    path = export(trainer, tmp_path / "tiny", {})
-    assert not (path / "old.onnx").exists()
-    load_model(path)
+def test_export_replaces_the_folder_as_a_whole(exported: tuple[Trainer, Path]) -> None:
+    assert not (exported[1] / "old.onnx").exists()
+    load_model(exported[1])
 
 
 def test_small_weights_stay_in_single_precision(folder: Path) -> None:
