@@ -24,7 +24,7 @@ class SiteLinear(nn.Module):
         """See the class."""
         if torch.onnx.is_in_onnx_export():
             # Site by site: ONNX Runtime lays matrices out for its kernels once, stacks of them at each call.
-            sites = [one @ self.weight[at] for at, one in enumerate(x.split(1))]
+            sites = [one @ self.weight[at] for at, one in enumerate(x.chunk(len(x)))]
             return torch.cat(sites) + self.bias
         return torch.bmm(x, self.weight) + self.bias
 
