@@ -22,6 +22,7 @@ from models.layers import CentralUnit
 from models.preprocessing import side_features
 from models.runtime import FORMAT_VERSION
 from models.shape import Shape
+from models.systems.compact import compacted
 from models.training import Trainer
 
 SMALLEST_HALVED = 256
@@ -114,23 +115,25 @@ def channel_covariance(trainer: Trainer) -> np.ndarray[Any, np.dtype[np.complex6
     return (np.asarray(total) / COVARIANCE_BATCHES).astype(np.complex64)
 
 
-def _write_networks(trainer: Trainer, folder: Path) -> None:
+def _write_networks(
+    trainer: Trainer, folder: Path, smaller: Callable[[onnx.ModelProto], onnx.ModelProto]
+) -> None:
     shape, phase_reference = trainer.config.shape, trainer.config.phase_reference
     features = torch.randn(2, *shape.input_shape)
     side = torch.randn(2, side_features(phase_reference))
     for number, bs in enumerate(trainer.site.bs_ids):
         one = _OneEncoder(encoder_of(trainer.encoder, shape, number, phase_reference))
-        to_onnx(one, {"features": features, "side": side}, ["latent"], folder / f"encoder-{bs}.onnx")
+        to_onnx(one, {"features": features, "side": side}, ["latent"], folder / f"encoder-{bs}.onnx", smaller)
     fused = {
         "latent": torch.randn(2, shape.num_bs, shape.dims),
         "gain_db": torch.full((2, shape.num_bs), 20.0),
         "present": torch.ones(2, shape.num_bs),
     }
     fusion = _Fusion(copy.deepcopy(trainer.fusion).cpu(), shape)
-    to_onnx(fusion, fused, ["position", "covariance"], folder / "fusion.onnx")
+    to_onnx(fusion, fused, ["position", "covariance"], folder / "fusion.onnx", smaller)
 
 
-def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
+def export(trainer: Trainer, folder: Path, about: dict[str, Any], *, compact: bool = False) -> Path:
     """Write the model in ``folder`` (replaced as a whole): weights, estimator, and ``model.json``.
 
     The quantiser's steps are calibrated on training latents, covariances on the validation points.
@@ -139,10 +142,11 @@ def export(trainer: Trainer, folder: Path, about: dict[str, Any]) -> Path:
         trainer: Holds the networks and the samples.
         folder: ``models/weights/<name>``.
         about: What else ``model.json`` should say.
+        compact: Weights in a byte each instead of two.
     """
     trainer.calibrate()
     with replaced(folder) as partial:
-        _write_networks(trainer, partial)
+        _write_networks(trainer, partial, compacted if compact else halve)
         np.savez_compressed(partial / "estimator.npz", covariance=channel_covariance(trainer))
         write_page(partial, {**_description(trainer), **about})
     return folder

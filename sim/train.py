@@ -42,6 +42,7 @@ class TrainOptions:
         threads: Of torch; None: as many as it likes.
         chunks: Chunks of a thousand traced points to train on; None: as the configuration says.
         out: Folder for the model; None: among the shipped ones. The state is kept beside it, or in the cache.
+        compact: Export weights in a byte each instead of two.
     """
 
     resume: bool = False
@@ -49,6 +50,7 @@ class TrainOptions:
     threads: int | None = None
     chunks: int | None = None
     out: Path | None = None
+    compact: bool = False
 
 
 def train(config_file: Path, options: TrainOptions, report: Report = print) -> Path | None:
@@ -99,7 +101,7 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
         report(f"out of time; the state is in {state}: --resume goes on from there")
     if trainer.stage == "local" or not ranks.first:
         return None
-    return export_model(trainer, folder, report)
+    return export_model(trainer, folder, report, compact=options.compact)
 
 
 def silence(line: str) -> None:
@@ -250,7 +252,7 @@ def make_trainer(
     return trainer
 
 
-def export_model(trainer: Trainer, folder: Path, report: Report) -> Path:
+def export_model(trainer: Trainer, folder: Path, report: Report, *, compact: bool = False) -> Path:
     """Export what a trainer has, with what it reached on the validation points."""
     from models.export import export
 
@@ -261,6 +263,6 @@ def export_model(trainer: Trainer, folder: Path, report: Report) -> Path:
         "points": len(trainer.samples),
         "config": asdict(trainer.config),
     }
-    export(trainer, folder, about)
+    export(trainer, folder, about, compact=compact)
     report(f"exported to {folder}")
     return folder

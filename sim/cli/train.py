@@ -25,6 +25,9 @@ def train(
         Path | None,
         typer.Option(help="Folder for the model.", show_default="models/weights/NAME, DATASET-model"),
     ] = None,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Export weights in a byte each instead of two.")
+    ] = False,
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="With --dataset: at most so many times through it.", show_default="by size"),
@@ -38,7 +41,7 @@ def train(
     from sim.errors import UserError
     from sim.train import TrainOptions, train
 
-    options = TrainOptions(resume, minutes, threads, chunks, out)
+    options = TrainOptions(resume, minutes, threads, chunks, out, compact)
     if (config is None) == (dataset is None):
         raise UserError("train needs either a CONFIG or --dataset FILE")
     if config is not None:
@@ -48,6 +51,8 @@ def train(
     elif dataset is not None:
         if chunks is not None:
             raise UserError("--chunks is for the munich6 benchmark, not for --dataset")
+        if compact:
+            raise UserError("--compact is for the munich6 benchmark, not for --dataset")
         from sim.dataset_train import train_on_dataset
 
         train_on_dataset(dataset, options, epochs=epochs, seed=seed, report=typer.echo)

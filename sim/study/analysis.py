@@ -225,13 +225,18 @@ def knee(places: Floats, values: Floats) -> int | None:
     return int(known[at]) if distance[at] >= BENDS else None
 
 
-def in_words(results: Results) -> list[str]:
-    """What the study found, a sentence or two for each axis."""
+def in_words(results: Results, *, error: bool = True) -> list[str]:
+    """What the study found, a sentence or two for each axis.
+
+    Args:
+        results: of the study.
+        error: whether its points can be compared by their error; else by their latency.
+    """
     lines = []
     pair = len(results.axes) > 1 and results.axes[0].numbers is not None
     needs = needs_in_words(results, *results.axes[:2]) if pair else ""
     for axis in results.axes:
-        lines.append(error_in_words(results, axis))
+        lines.append(error_in_words(results, axis) if error else latency_in_words(results, axis))
         availability = "" if needs else availability_in_words(results, axis)
         if availability:
             lines.append(availability)
@@ -240,7 +245,7 @@ def in_words(results: Results) -> list[str]:
             lines.append(age)
     if needs:
         lines.insert(0, needs)
-    front = results.front()
+    front = results.front() if error else []
     if len(front) > 1:
         (cheap, least, worst), (_, most, best) = front[0], front[-1]
         enough = next(point for point in front if point[2] <= 1.1 * best)
@@ -249,7 +254,22 @@ def in_words(results: Results) -> list[str]:
             f"{rate(most)} give {best:.2f} m; {rate(enough[1])} ({results.name_of(enough[0])}) are enough "
             "to stay within 10 % of the best."
         )
-    return lines
+    return list(filter(None, lines))
+
+
+def latency_in_words(results: Results, axis: StudyAxis) -> str:
+    """How late fixes come, by an axis that matters to it."""
+    mean = results.curve(LATENCY, axis).mean
+    if not np.isfinite(mean).any():
+        return f"{axis.name}: there is no fix at all."
+    least, most = int(np.nanargmin(mean)), int(np.nanargmax(mean))
+    if mean[most] < (1 + MATTERS) * mean[least]:
+        return f"{axis.name} hardly matters to the latency of fixes."
+    return (
+        f"99 % of the fixes are there within {1e3 * mean[least]:.1f} ms with {axis.short} "
+        f"{axis.labels[least]} and within {1e3 * mean[most]:.1f} ms with {axis.short} {axis.labels[most]}, "
+        "over all the rest."
+    )
 
 
 def error_in_words(results: Results, axis: StudyAxis) -> str:

@@ -27,7 +27,9 @@ DECIDES = ("seed", "duration", "deployment", "clock", "ues")
 
 CODE = (
     "broker/streams.py",
+    "models/directions.py",
     "models/estimation.py",
+    "models/music.py",
     "models/path_table.py",
     "models/preprocessing.py",
     "models/runtime.py",

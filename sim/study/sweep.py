@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from sim.api import model_of
 from sim.engine import Engine, Failure, Task, make_engine
+from sim.errors import UserError
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
 from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
@@ -120,6 +121,7 @@ class _Sweeping:
         self._identity = [study.digest(), weights]
         frames = len(base.bs_ids) * sum(len(base.sample_times_ns(ue)) for ue in base.ue_ids)
         self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
+        self._digests: dict[Any, str] = {}
         self._keys: list[str] = []
         self._total = 0
         self._sweep = Sweep(folder)
@@ -185,9 +187,24 @@ class _Sweeping:
             together.sort(key=message_of)
             for first in range(0, len(together), self._per_chunk):
                 some = tuple(together[first : first + self._per_chunk])
-                content = [[point.group, point.repeat, point.changes] for point in some]
-                text = json.dumps([self._identity, content], sort_keys=True)
+                content = [
+                    [point.group, point.repeat, point.changes, [value.label for value in point.values]]
+                    for point in some
+                ]
+                text = json.dumps([self._identity, content, *self._other_weights(some[0])], sort_keys=True)
                 yield heard_with, Chunk(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), some)
+
+    def _other_weights(self, point: Point) -> list[str]:
+        """Digest of the weights of a point that brings its own; nothing for one that does not."""
+        name = point.changes.get("model.name")
+        if name is None:
+            return []
+        if name not in self._digests:
+            try:
+                self._digests[name] = model_of(self._study.scenario(point)).digest.hex()
+            except UserError:  # the point itself will say what is wrong with it
+                self._digests[name] = ""
+        return [self._digests[name]]
 
     def _is_there(self, chunk: Chunk) -> bool:
         try:

@@ -126,6 +126,14 @@ def test_another_study_in_the_folder_is_replaced_when_asked(
     assert lines == [f"{tmp_path / 'whole'}: removed 2 chunks of other points or weights"]
 
 
+def test_values_that_are_called_something_else_are_computed_again(study_file: Path, tmp_path: Path) -> None:
+    run_all(load_study(study_file), tmp_path / "out")
+    study_file.write_text(study_file.read_text().replace('"1":', '"one":').replace('"0":', '"none":'))
+    done = run_all(load_study(study_file), tmp_path / "out", resume=True)
+    assert (done.found, done.computed) == (0, 12)
+    assert set(done.folder.table().column("dropout").to_pylist()) == {"none", "one"}
+
+
 def test_a_failing_point_is_told_at_once_and_the_rest_goes_on(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: pa.Table
 ) -> None:
