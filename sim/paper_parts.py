@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.systems.compared import COMPARED, ComparedSystem
-from sim import paper_pictures
+from sim import accumulation, paper_pictures
 from sim.along import along
 from sim.channel.held_out import shipped_scenario
 from sim.errors import UserError
@@ -20,6 +20,7 @@ from sim.train import TrainOptions
 from sim.variants import (
     BITS,
     BY_SUBCARRIERS,
+    ENDS,
     NARROW,
     SEEDED,
     SEEDS,
@@ -59,56 +60,59 @@ def judged(systems: Sequence[tuple[System, Row]], points: int | None, report: Re
     return found
 
 
-def variant(name: str, bits: int | None = None) -> System | None:
-    """A shipped system of the comparison or a trained variant; None if there is none."""
+def variant(name: str, bits: int | None = None) -> System:
+    """A shipped system of the comparison or a trained variant; raises UserError if it was not trained."""
     for folder in (COMPARED, folders()[0]):
         if (folder / name / "model.json").is_file():
             return Framed(ComparedSystem(folder / name, bits))
-    return None
-
-
-def there(wanted: Sequence[tuple[System | None, Row]]) -> list[tuple[System, Row]]:
-    """Those that are trained."""
-    return [(system, about) for system, about in wanted if system is not None]
+    raise UserError(f"{name} is not trained here: --train does it")
 
 
 def judge_subcarriers(points: int | None, report: Report) -> list[Row]:
     """Each kind of system with each number of subcarriers that was trained."""
-    wanted: list[tuple[System | None, Row]] = []
+    wanted: list[tuple[System, Row]] = []
     for kind in BY_SUBCARRIERS:
         wanted.append((variant(kind), {"kind": kind, "subcarriers": SUBCARRIERS, "band": ""}))
         for band, choices in (("whole", SPREAD), ("middle", NARROW)):
             for count, step in choices:
                 about = {"kind": kind, "subcarriers": count, "band": band}
                 wanted.append((variant(with_subcarriers(kind, count, step)), about))
-    return judged(there(wanted), points, report)
+    trainer = accumulation.restored(report)
+    return judged(wanted, points, report) + list(accumulation.judge_steps(trainer, points))
 
 
 def judge_strategies(points: int | None, report: Report) -> list[Row]:
     """Each strategy at each Q: trained for it where it was, and trained for 10 with the steps rescaled."""
-    wanted: list[tuple[System | None, Row]] = []
+    wanted: list[tuple[System, Row]] = []
     for strategy in STRATEGIES:
         for bits in BITS:
             about = {"strategy": strategy, "bits": bits, "lossless": False}
-            wanted.append((variant(at_bits(strategy, bits)), about | {"trained_bits": bits}))
+            if bits in ENDS or strategy == STRATEGIES[0]:
+                wanted.append((variant(at_bits(strategy, bits)), about | {"trained_bits": bits}))
             if bits != BITS[0]:
                 wanted.append((variant(strategy, bits), about | {"trained_bits": BITS[0]}))
     reference = {"strategy": "ecc-lossless", "bits": None, "trained_bits": None, "lossless": True}
     wanted.append((variant("ecc-lossless"), reference))
-    return judged(there(wanted), points, report)
+    return judged(wanted, points, report)
 
 
 def judge_seeds(points: int | None, report: Report) -> list[Row]:
     """Rows of the comparison trained again with other seeds."""
-    wanted: list[tuple[System | None, Row]] = []
+    wanted: list[tuple[System, Row]] = []
     for name in SEEDED:
         wanted.append((variant(name), {"kind": name, "seed": 1}))
         wanted += [(variant(with_seed(name, seed)), {"kind": name, "seed": seed}) for seed in SEEDS]
-    return judged(there(wanted), points, report)
+    return judged(wanted, points, report)
 
 
 def make(
-    part: str, folder: Path, options: TrainOptions | None, points: int | None, report: Report = print
+    part: str,
+    folder: Path,
+    options: TrainOptions | None = None,
+    points: int | None = None,
+    report: Report = print,
+    *,
+    again: bool = False,
 ) -> Path:
     """Make one part: figures as JSON in a folder, and the picture if it has one.
 
@@ -118,6 +122,7 @@ def make(
         options: How what is not there yet is trained; None: figures are those kept, but for the spiral's.
         points: At most so many snapshots.
         report: Gets lines of progress.
+        again: Judge what is trained, even if nothing is to be trained.
 
     Returns:
         The file with the figures.
@@ -134,7 +139,7 @@ def make(
         write_json([way.figures() for way in ways], path)
         write(folder / "spiral.svg", paper_pictures.spiral(ways))
         return path
-    if options is not None:
+    if options is not None or (again and part in JUDGES):
         write_json(trained_and_judged(part, options, points, report), path)
     try:
         figures = json.loads(path.read_text(encoding="utf-8"))
@@ -149,15 +154,27 @@ def make(
     return path
 
 
-def trained_and_judged(part: str, options: TrainOptions, points: int | None, report: Report) -> list[Row]:
-    """Figures of a part, what is missing trained now."""
-    if part == "reconstruction":
-        from sim.reconstruction import judge_reconstruction, trained
+def trained_and_judged(
+    part: str, options: TrainOptions | None, points: int | None, report: Report
+) -> list[Row]:
+    """Figures of a part; with options, what is missing is trained before."""
+    if part in JUDGES:
+        if options is not None:
+            train_variants(part, options, report=report)
+            if part == "subcarriers":
+                accumulation.train_it(options, report)
+        return JUDGES[part](points, report)
+    from sim.reconstruction import judge_reconstruction, trained
 
-        return [judge_reconstruction(trained(options, report), points)]
-    train_variants(part, options, report=report)
-    judge = {"subcarriers": judge_subcarriers, "strategies": judge_strategies, "seeds": judge_seeds}[part]
-    return judge(points, report)
+    assert options is not None, "decoders are in the state of a training alone"
+    return [judge_reconstruction(trained(options, report), points)]
+
+
+JUDGES: dict[str, Callable[[int | None, Report], list[Row]]] = {
+    "subcarriers": judge_subcarriers,
+    "strategies": judge_strategies,
+    "seeds": judge_seeds,
+}
 
 
 def write(path: Path, content: str) -> None:
@@ -219,7 +236,7 @@ def errors(row: Row, everywhere: Row) -> list[str]:
 
 def subcarriers_table(rows: Sequence[Row]) -> str:
     """All numbers of subcarriers."""
-    bands = {"": "all", "whole": "over the band", "middle": "its middle"}
+    bands = {"": "all", "whole": "over the band", "middle": "its middle", "steps": "after so many steps"}
     lines = [
         [
             f"`{row['kind']}`",

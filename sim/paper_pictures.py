@@ -28,6 +28,7 @@ PHASES, LEVELS = 24, 16
 RANGE_DB = 30.0
 """Powers further below the strongest have its lightest colour."""
 WAYS_WIDTH = 1080
+BANDS = {"whole": "over the band", "middle": "its middle", "steps": "steps of its LSTM"}
 NAMES = {
     "ecc-q10-scratch": "joint from scratch",
     "ecc-q10-split": "local–split",
@@ -39,13 +40,13 @@ def subcarriers(rows: Sequence[Row]) -> str:
     """Mean error of served points against the number of subcarriers: over the band, and in its middle."""
     lines = []
     for name, band in dict.fromkeys((row["kind"], row["band"]) for row in served(rows) if row["band"]):
-        own = [row for row in served(rows) if row["kind"] == name and row["band"] in (band, "")]
+        bands = (band,) if band == "steps" else (band, "")  # trained with all of them: the end of both lines
+        own = [row for row in served(rows) if row["kind"] == name and row["band"] in bands]
         own = sorted(own, key=lambda row: row["subcarriers"])
-        where = "over the band" if band == "whole" else "its middle"
-        lines.append((f"{name}, {where}", *places(own, "subcarriers")))
+        lines.append((f"{name}, {BANDS[band]}", *places(own, "subcarriers")))
     chart = Chart(count_axis(sorted({row["subcarriers"] for row in rows})), error_axis(lines))
     label = "Mean 3D error of served points against the number of subcarriers, split random"
-    return lines_page(chart, lines, label, ("subcarriers (720 kHz apart; over the band: further)", "m"))
+    return lines_page(chart, lines, label, ("subcarriers", "m"))
 
 
 def strategies(rows: Sequence[Row]) -> str:

@@ -34,7 +34,7 @@ Csi = NDArray[np.complex64]
 
 
 def stage_one() -> TrainingConfig:
-    """The comparison's stage I, longer and wider, with the delay left in the CSI (`phase_reference: slot`)."""
+    """The comparison's stage I, longer and wider, with the delay left in the CSI."""
     config = read_folder(CONFIGS / "trunks")["ecc-stage-one"]
     assert config.local is not None
     local = replace(config.local, samples=SAMPLES, decay=DECAY, rate=RATE)

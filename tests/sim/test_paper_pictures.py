@@ -10,7 +10,7 @@ import pytest
 
 from sim import paper_parts
 from sim.errors import UserError
-from sim.paper_parts import PARTS, judge_strategies, judge_subcarriers, make, section
+from sim.paper_parts import PARTS, judged, make, section, variant
 from sim.paper_pictures import phase_levels, power_levels
 
 QUIET: Any = lambda line: None  # noqa: E731
@@ -31,6 +31,8 @@ def figures(part: str) -> list[dict[str, Any]]:
             *both(4.0, kind="ours", subcarriers=24, band=""),
             *both(4.5, kind="ours", subcarriers=3, band="whole"),
             *both(6.5, kind="ours", subcarriers=3, band="middle"),
+            *both(9.0, kind="theirs", subcarriers=1, band="steps"),
+            *both(5.0, kind="theirs", subcarriers=24, band="steps"),
         ]
     if part == "strategies":
         found = []
@@ -53,7 +55,7 @@ def figures(part: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("part", [part for part in PARTS if part != "spiral"])
 def test_kept_figures_become_a_picture_and_a_table(tmp_path: Path, part: str) -> None:
     (tmp_path / f"{part}.json").write_text(json.dumps(figures(part)))
-    assert make(part, tmp_path, None, None, QUIET) == tmp_path / f"{part}.json"
+    assert make(part, tmp_path) == tmp_path / f"{part}.json"
     words = section(part, tmp_path, "results")
     lines = [line for line in words.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
@@ -67,7 +69,7 @@ def test_kept_figures_become_a_picture_and_a_table(tmp_path: Path, part: str) ->
     assert "prefers-color-scheme: dark" in content
     assert len(content) < 60_000
     expected = {
-        "subcarriers": ["ours, over the band", "ours, its middle"],
+        "subcarriers": ["ours, over the band", "ours, its middle", "theirs, steps of its LSTM"],
         "strategies": ["local–joint", "local–joint, trained at 10", "local–split", "lossless CSI"],
         "reconstruction": ["Q = 4: NMSE −9.0 dB, cosine of powers 0.950", "link of 21 dB"],
     }
@@ -78,7 +80,7 @@ def test_kept_figures_become_a_picture_and_a_table(tmp_path: Path, part: str) ->
 
 def test_the_spiral_is_followed_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paper_parts, "ON_THE_SPIRAL", ("adcpm", "mfcnet-style"))
-    make("spiral", tmp_path, None, None, QUIET)
+    make("spiral", tmp_path)
     found = json.loads((tmp_path / "spiral.json").read_text())
     assert [row["system"] for row in found] == ["adcpm", "mfcnet-style"]
     content = (tmp_path / "spiral.svg").read_text()
@@ -87,23 +89,22 @@ def test_the_spiral_is_followed_now(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "| `mfcnet-style` | 122,880 | 77,824 |" in section("spiral", tmp_path, "results")
 
 
-def test_what_is_shipped_is_judged_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_are_judged_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    rows = judge_strategies(4, QUIET)
-    known = {(row["strategy"], row["bits"], row["trained_bits"]) for row in rows}
-    assert ("ecc-q10", 4, 4) in known
-    assert ("ecc-q10-split", 4, 10) in known
-    assert ("ecc-q10-split", 4, 4) not in known
-    assert {row["subset"] for row in rows[:2]} == {"served", "all"}
-    assert {row["payload_bits"] for row in rows if row["bits"] == 4} == {3_072}
-    assert {row["subcarriers"] for row in judge_subcarriers(4, QUIET)} == {24}
+    systems = [(variant("ecc-q10-split", bits), {"bits": bits or 10}) for bits in (None, 4)]
+    rows = judged(systems, 6, QUIET)
+    found = [(row["bits"], row["subset"], row["payload_bits"]) for row in rows]
+    assert found == [(10, "served", 7_680), (10, "all", 7_680), (4, "served", 3_072), (4, "all", 3_072)]
+    assert all(row["interval_m"][0] <= row["mean_m"] <= row["interval_m"][1] for row in rows)
+    with pytest.raises(UserError, match="ecc-q4-scratch is not trained here: --train does it"):
+        make("strategies", tmp_path, again=True)
 
 
 def test_mistakes_get_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown part 'colours'; one of subcarriers"):
-        make("colours", tmp_path, None, None, QUIET)
+        make("colours", tmp_path)
     with pytest.raises(UserError, match=r"seeds\.json: no figures; --train makes them"):
-        make("seeds", tmp_path, None, None, QUIET)
+        make("seeds", tmp_path)
 
 
 def test_levels_of_maps() -> None:

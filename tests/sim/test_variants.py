@@ -25,7 +25,7 @@ def test_all_variants_have_the_budget_of_the_comparison(part: str) -> None:
 
 def test_strategies_differ_in_bits_alone() -> None:
     found, _ = variants("strategies")
-    assert sorted(found) == sorted(f"ecc-q{bits}-{how}" for bits in (4, 6, 8) for how in ("scratch", "split"))
+    assert sorted(found) == ["ecc-q4-scratch", "ecc-q4-split"]
     for name, config in found.items():
         original = f"ecc-q10-{name[7:]}"
         assert replace(config, name=original, bits=10) == SYSTEMS[original]
