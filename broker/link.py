@@ -90,7 +90,7 @@ class FronthaulLink:
         self._sent = self._delivered = self._sent_bits = self._delivered_bits = 0
         self._dropped: Counter[str] = Counter()
         self._inside = 0
-        self._busy_ns = self._frame_bits = self._cross_bits = 0
+        self._busy_ns = self._cross_bits = 0
 
         self._run(0)
 
@@ -192,11 +192,6 @@ class FronthaulLink:
     def queued_bits(self) -> int:
         """Bits that wait, cross traffic included, the packet being sent not included."""
         return self._queue.bits
-
-    @property
-    def frame_bits(self) -> int:
-        """Bits of our frames sent so far, lost ones included."""
-        return self._frame_bits
 
     @property
     def cross_bits(self) -> int:
@@ -337,7 +332,6 @@ class FronthaulLink:
         if packet is None:
             self._cross_bits += carried.size_bits
             return
-        self._frame_bits += carried.size_bits
         lost, self._bad = self._loss.draw(self._bad, *carried.loss_draws)
         if lost:
             self._drop(carried, t_ns, LOSS)

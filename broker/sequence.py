@@ -21,7 +21,6 @@ class SequenceCheck:
         self._late_join = late_join
         self._restarts = restarts
         self._next: dict[Hashable, int] = {}
-        self._excused: dict[Hashable, set[int]] = {}
 
     def saw(self, source: Hashable, number: int) -> None:
         """Note a number that arrived. Raises TransportLoss when it is not the next one."""
@@ -30,23 +29,9 @@ class SequenceCheck:
             if self._late_join and len(self._next) >= MAX_SOURCES:
                 del self._next[next(iter(self._next))]
             expected = number if self._late_join else 0
-        if number != expected:
-            expected = self._after_excused(source, expected)
-            if number != expected and not (self._restarts and number < expected):
-                self._next[source] = number + 1
-                raise TransportLoss(f"{_text(source)}: number {number} arrived, {expected} was next")
         self._next[source] = number + 1
-
-    def excuse(self, source: Hashable, number: int) -> None:
-        """Note a number that will not come, for a cause that has been counted elsewhere."""
-        self._excused.setdefault(source, set()).add(number)
-
-    def _after_excused(self, source: Hashable, number: int) -> int:
-        excused = self._excused.get(source, set())
-        while number in excused:
-            excused.remove(number)
-            number += 1
-        return number
+        if number != expected and not (self._restarts and number < expected):
+            raise TransportLoss(f"{_text(source)}: number {number} arrived, {expected} was next")
 
 
 def _text(source: Hashable) -> str:

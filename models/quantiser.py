@@ -27,15 +27,15 @@ GAUSSIAN_STEPS = (
 Indices = npt.NDArray[np.uint16]
 
 
-def quantiser_range(bits: int, step: float) -> float:
+def quantiser_range(bits: int, step: Any) -> Any:
     """Outermost level A = (2^Q - 1)Δ/2, the A of (35).
 
     Args:
         bits: Q, 1 to 16.
-        step: Δ, positive.
+        step: Δ, positive; a number or an array.
     """
     check_bits(bits)
-    return ((1 << bits) - 1) * step / 2
+    return ((1 << bits) - 1) / 2 * step
 
 
 def quantise(latent: Any, bits: int, step: Any) -> Any:
@@ -90,7 +90,7 @@ def straight_through(latent: Any, bits: int, step: Any) -> Any:
     """
     xp = array_api_compat.array_namespace(latent)
     step = _like(step, latent)
-    limit = ((1 << bits) - 1) / 2 * step
+    limit = quantiser_range(bits, step)
     clipped = xp.minimum(xp.maximum(latent, -limit), limit)
     detached = latent.detach() if hasattr(latent, "detach") else latent
     level = xp.astype(dequantise(quantise(detached, bits, step), bits, step), latent.dtype)

@@ -301,10 +301,8 @@ def load_model(name: str | Path, *, directions: bool = True) -> OnnxModel:
     if not folder.is_dir():
         folder = Path(name)
     if not folder.is_dir():
-        shipped = (
-            ", ".join(sorted(p.name for p in WEIGHTS.iterdir() if p.is_dir())) if WEIGHTS.is_dir() else "none"
-        )
-        raise ModelError(f"no model '{name}' (shipped: {shipped})")
+        shipped = ", ".join(sorted(page.parent.name for page in WEIGHTS.glob("*/model.json")))
+        raise ModelError(f"no model '{name}' (shipped: {shipped or 'none'})")
     return OnnxModel(folder, directions=directions)
 
 

@@ -52,11 +52,6 @@ class Radio:
         return self.num_subcarriers // self.keep_every
 
     @property
-    def pilot_spacing_hz(self) -> float:
-        """Distance of two neighbouring pilots."""
-        return self.subcarrier_spacing_hz * self.keep_every
-
-    @property
     def num_antennas(self) -> int:
         """Elements of one array."""
         return self.array_rows * self.array_columns

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from mcap.records import Channel, Message
 from mcap.stream_reader import StreamReader
 
-from sim.errors import UserError
+from sim.errors import UserError, first_line
 
 SCENARIO_FILE = "scenario.resolved.yaml"
 VERSIONS_FILE = "versions.json"
@@ -168,7 +168,7 @@ class RunFolder:
                         raise RunFolderError(f"{path}: damaged: columns are missing")
                     yield from file.iter_batches(columns=columns or SCHEMAS[name].names)
             except (pa.ArrowException, OSError) as error:
-                raise RunFolderError(f"{path}: damaged: {_first_line(error)}") from error
+                raise RunFolderError(f"{path}: damaged: {first_line(error)}") from error
 
     def messages(self) -> Iterator[BusMessage]:
         """All bus messages as they were recorded; of an unfinished run, up to where it broke off.
@@ -196,7 +196,7 @@ class RunFolder:
         except Exception as error:  # damaged bytes make the reader and its decompressor raise anything
             if unfinished:
                 return
-            raise RunFolderError(f"{self.bus_path}: damaged: {_first_line(error)}") from error
+            raise RunFolderError(f"{self.bus_path}: damaged: {first_line(error)}") from error
 
     def _parquet_files(self, name: TableName) -> list[Path]:
         if self.table_path(name).is_file():
@@ -211,7 +211,7 @@ class RunFolder:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"{path}: damaged: {_first_line(error)}") from error
+            raise RunFolderError(f"{path}: damaged: {first_line(error)}") from error
         if not isinstance(content, dict):
             raise RunFolderError(f"{path}: damaged: not an object")
         return content
@@ -232,8 +232,3 @@ class RunFolder:
             shutil.rmtree(self.parts_path(table), ignore_errors=True)
         for name in (SUMMARY_FILE, VERSIONS_FILE):
             (self.path / name).unlink()
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

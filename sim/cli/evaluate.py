@@ -81,13 +81,29 @@ def evaluate(
     from sim.systems import embedding_systems, histories, shipped_models, systems_named
 
     check_engine(engine, address)
+    if json is not None and (json.is_dir() or not json.parent.is_dir()):
+        raise UserError(f"--json {json}: {'is a folder' if json.is_dir() else 'its folder is not there'}")
+    if pictures is not None and pictures.is_file():
+        raise UserError(f"--pictures {pictures}: is a file, not a folder")
     if dataset is not None:
         from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows
 
         if not model or len(model) > 1:
             raise UserError("--dataset needs exactly one --model FOLDER")
-        if split or bits or points is not None or clock != "ue_unknown":
-            raise UserError("--split, --bits, --points and --clock are not for --dataset")
+        _only_for_shipped_points(
+            {
+                "--system": bool(system),
+                "--split": bool(split),
+                "--bits": bool(bits),
+                "--dims": bool(dims),
+                "--missing": bool(missing),
+                "--points": points is not None,
+                "--clock": clock != "ue_unknown",
+                "--engine": engine != "pool",
+                "--jobs": jobs is not None,
+                "--pictures": pictures is not None,
+            }
+        )
         judged = evaluate_on_dataset(dataset, Path(model[0]), whole=whole, seed=seed, report=typer.echo)
         print_dataset_rows(judged)
         if json is not None:
@@ -140,3 +156,12 @@ def evaluate(
     if pictures is not None:
         for picture in write_pictures(pictures, rows, kept, histories()):
             typer.echo(f"picture: {picture}")
+
+
+def _only_for_shipped_points(options: dict[str, bool]) -> None:
+    """Raises UserError for options that are given, but do nothing with a data set."""
+    from sim.errors import UserError
+
+    given = [name for name, is_given in options.items() if is_given]
+    if given:
+        raise UserError(f"not for --dataset: {', '.join(given)}")

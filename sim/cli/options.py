@@ -19,7 +19,10 @@ Zmq = Annotated[
 ]
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Publish tracks to this MQTT broker.")]
 Metrics = Annotated[
-    int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1.")
+    int | None,
+    typer.Option(
+        min=0, max=65535, metavar="PORT", help="Serve Prometheus metrics on this port of 127.0.0.1."
+    ),
 ]
 Live = Annotated[bool, typer.Option("--live", help="Show the run in the browser as it goes.")]
 LivePort = Annotated[

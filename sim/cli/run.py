@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
 
 LAG_POLICIES = ("warn", "degrade", "abort")
+MAX_LAG, LOOPBACK = "100 ms", "127.0.0.1"
 
 
 def run(
@@ -36,12 +37,12 @@ def run(
     ] = 1.0,
     max_lag: Annotated[
         str, typer.Option(metavar="TIME", help="How late an event may happen in real time.")
-    ] = "100 ms",
-    on_lag: Annotated[str, typer.Option(metavar="|".join(LAG_POLICIES), help="What then.")] = "warn",
+    ] = MAX_LAG,
+    on_lag: Annotated[str, typer.Option(metavar="|".join(LAG_POLICIES), help="What then.")] = LAG_POLICIES[0],
     keys: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="CURVE keys, from sim keys; for --host.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to bind to, in real time.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to bind to, in real time.")] = LOOPBACK,
     wait_for: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,7 +50,10 @@ def run(
         ),
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port of the control socket, which parts from elsewhere connect to.")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Port of the control socket, which parts from elsewhere connect to."
+        ),
     ] = None,
     zmq: Zmq = None,
     mqtt: Mqtt = None,
@@ -58,11 +62,24 @@ def run(
     live_port: LivePort = 0,
 ) -> None:
     """Run a scenario; print its summary, and write its records and report to a folder."""
+    from sim.errors import UserError
     from sim.scenario import load_scenario
 
     loaded = load_scenario(scenario, overrides or ())
     streams: dict[str, object] = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
-    _only_in_real_time(realtime, streams)
+    if realtime and processes:
+        raise UserError("--processes goes in lock-step, --realtime by the wall clock: choose one")
+    if not realtime:
+        others = {
+            "--max-lag": max_lag != MAX_LAG,
+            "--on-lag": on_lag != LAG_POLICIES[0],
+            "--speed": speed != 1.0 and not live,
+            "--keys": keys is not None,
+            "--host": host != LOOPBACK,
+            "--wait-for": bool(wait_for),
+            "--port": port is not None,
+        }
+        _only_in_real_time(streams, others)
 
     from sim.api import InvalidRunError, next_run_folder
     from sim.api import run as run_scenario
@@ -104,13 +121,16 @@ def run(
         typer.echo(f"report: {write_report(result.path)}")
 
 
-def _only_in_real_time(realtime: bool, streams: dict[str, object]) -> None:
-    """Raises UserError for a stream of a run that has no time to be followed."""
+def _only_in_real_time(streams: dict[str, object], others: dict[str, bool]) -> None:
+    """Raises UserError for what a run in virtual time would do nothing about: streams, and options given."""
     from sim.errors import UserError
 
     for name, value in streams.items():
-        if value is not None and not realtime:
+        if value is not None:
             raise UserError(f"--{name}: only with --realtime, or afterwards with sim replay RUN --{name}")
+    for option, given in others.items():
+        if given:
+            raise UserError(f"{option}: only with --realtime{' or --live' if option == '--speed' else ''}")
 
 
 def _realtime_options(

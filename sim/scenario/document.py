@@ -79,6 +79,8 @@ def compose(text: str, file: str) -> Node | None:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         raise ScenarioError(file, line, column, "", f"not YAML: {error.problem or error.context}") from error
+    except RecursionError as error:
+        raise ScenarioError(file, 1, 1, "", "nested too deeply") from error
     except YAMLError as error:
         first = str(error).strip().splitlines()[0]
         raise ScenarioError(file, 1, 1, "", f"not YAML: {first}") from error

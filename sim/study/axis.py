@@ -89,11 +89,6 @@ class Axis:
         """The keys of the scenario that it changes."""
         return tuple(dict.fromkeys(key for value in self.values for key in value.changes))
 
-    @property
-    def numeric(self) -> bool:
-        """Whether all its values are numbers."""
-        return all(value.number is not None for value in self.values)
-
 
 def dimension_of(text: object) -> Dimension | None:
     """The dimension of a quantity such as ``10 Mbit/s``; None for anything else."""

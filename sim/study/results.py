@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sim.errors import UserError
+from sim.errors import UserError, first_line
 from sim.record import write_json
 from sim.study.spec import Point, Study
 
@@ -163,8 +163,7 @@ class StudyFolder:
         try:
             return pq.read_table(path, columns=columns)
         except (pa.ArrowException, OSError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise StudyFolderError(f"{path}: damaged: {reason}") from error
+            raise StudyFolderError(f"{path}: damaged: {first_line(error)}") from error
 
     def remove_others(self, keys: Iterable[str]) -> int:
         """Remove chunks of other points, scenarios or weights; gives how many there were."""

@@ -263,16 +263,6 @@ def test_sequence_numbers_follow_each_other() -> None:
         check.saw(("bs3", "ue1"), 1)
 
 
-def test_numbers_that_were_never_published_are_excused() -> None:
-    check = SequenceCheck()
-    for number in (0, 1, 3):
-        check.excuse("bs1", number)
-    check.saw("bs1", 2)
-    check.saw("bs1", 4)
-    with pytest.raises(TransportLoss):
-        check.saw("bs1", 3)
-
-
 def test_a_late_comer_begins_where_it_begins() -> None:
     check = SequenceCheck(late_join=True)
     check.saw("bs1", 40)

@@ -90,6 +90,54 @@ def test_a_missing_scenario() -> None:
     assert refused("run", "none.yaml") == "none.yaml: no such file\n"
 
 
+def test_a_scenario_that_is_nested_too_deeply() -> None:
+    Path("deep.yaml").write_text("[" * 3000)
+    assert refused("run", "deep.yaml") == "deep.yaml:1:1: nested too deeply\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--max-lag", "5 ms"),
+        ("--on-lag", "abort"),
+        ("--keys", "folder"),
+        ("--host", "0.0.0.0"),
+        ("--wait-for", "cu"),
+        ("--port", "5000"),
+    ],
+)
+def test_options_that_virtual_time_would_do_nothing_about(option: str, value: str) -> None:
+    assert refused("run", "spiral.yaml", option, value) == f"{option}: only with --realtime\n"
+
+
+def test_a_speed_is_for_what_can_be_watched() -> None:
+    assert refused("run", "spiral.yaml", "--speed", "2") == "--speed: only with --realtime or --live\n"
+
+
+def test_lock_step_and_the_wall_clock_exclude_each_other() -> None:
+    line = "--processes goes in lock-step, --realtime by the wall clock: choose one\n"
+    assert refused("run", "spiral.yaml", "--processes", "--realtime") == line
+
+
+def test_ports_that_there_are_not() -> None:
+    for option in ("--metrics", "--port", "--live-port"):
+        assert "65535" in refused("run", "spiral.yaml", "--realtime", option, "65536")
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_judged() -> None:
+    Path("folder").mkdir()
+    Path("file").touch()
+    assert refused("evaluate", "--json", "folder") == "--json folder: is a folder\n"
+    assert refused("evaluate", "--json", "no/x.json") == "--json no/x.json: its folder is not there\n"
+    assert refused("evaluate", "--pictures", "file") == "--pictures file: is a file, not a folder\n"
+
+
+def test_options_that_do_nothing_with_a_data_set() -> None:
+    options = ("--system", "music", "--dims", "5", "--missing", "1", "--pictures", "new")
+    line = "not for --dataset: --system, --dims, --missing, --pictures\n"
+    assert refused("evaluate", "--dataset", "mine.h5", "--model", "mine", *options) == line
+
+
 def test_a_missing_file_of_a_scenario() -> None:
     wrong = "ues.ue1.trajectory={kind: csv, file: way.csv}"
     assert refused("run", "spiral.yaml", wrong) == (

@@ -90,7 +90,7 @@ def test_training_goes_on_where_it_stopped(trained: Path) -> None:
         (("train", "a.yaml", "--epochs", "1"), "--epochs and --seed are for --dataset"),
         (("evaluate", "--dataset", "none.h5"), "--dataset needs exactly one --model FOLDER"),
         (("evaluate", "--dataset", "none.h5", "--model", "nowhere"), "nowhere: no such folder"),
-        (("evaluate", "--dataset", "none.h5", "--model", "m", "--bits", "4"), "are not for --dataset"),
+        (("evaluate", "--dataset", "none.h5", "--model", "m", "--bits", "4"), "not for --dataset: --bits"),
         (("evaluate", "--whole"), "--whole is for --dataset"),
     ],
 )
