@@ -73,3 +73,8 @@ class Passages:
     def forget(self, ue: str, t_sample_ns: int) -> dict[str, Any]:
         """The delays of a snapshot that has closed."""
         return self.delays_ns.pop((ue, t_sample_ns), {})
+
+    def forget_before(self, t_sample_ns: int) -> None:
+        """The delays of snapshots of long ago: what comes late is noted when its snapshot has closed."""
+        for key in [key for key in self.delays_ns if key[1] < t_sample_ns]:
+            del self.delays_ns[key]

@@ -606,9 +606,9 @@ class RealtimeWorld(World):
             cause = self._cause(key[0], passage)
             if cause is not None:
                 self._end(*key, cause)
-        self._books.overdue(self.clock.now_ns() - ns_from_s(GRACE_S * self._top_speed))
-        for stale in list(self.passages.delays_ns)[: max(0, len(self.passages.delays_ns) - 10_000)]:
-            del self.passages.delays_ns[stale]
+        overdue_ns = self.clock.now_ns() - ns_from_s(GRACE_S * self._top_speed)
+        self._books.overdue(overdue_ns)
+        self.passages.forget_before(overdue_ns - self.centre.policy.deadline_ns)
 
     def _cause(self, bs: str, passage: Passage) -> str | None:
         """Why nothing is heard of a frame; None: it waits in the law's queue."""
