@@ -133,47 +133,92 @@ def at(world: RealtimeWorld, t_s: float, action: Callable[[], None]) -> None:
     world.at(ns_from_s(t_s), Moment.FAULT, action)
 
 
+class Blows:
+    """Kills parts and lets one hang, each when all have been there and at work for a second."""
+
+    def __init__(self, world: RealtimeWorld) -> None:
+        self.struck_ns: dict[str, int] = {}
+        self.behind_ns = 0.0
+        self._world = world
+        self._coming = [("bs1", signal.SIGKILL), ("bs2", signal.SIGSTOP)]
+        self._coming += [("broker", signal.SIGKILL), ("cu", signal.SIGKILL)]
+        self._awaited: str | None = None
+        self._calm_s = 0.0
+        at(world, 0.5, self._look)
+
+    def _look(self) -> None:
+        world, now_s = self._world, self._world.now_ns / 1e9
+        if world.watch.lost:
+            if self._awaited in world.watch.lost:
+                self._signal(self._awaited, signal.SIGCONT)
+                self._awaited = None
+            self._calm_s = now_s
+        elif self._awaited is None and now_s - self._calm_s > 1.0:
+            if not self._coming:
+                self.behind_ns = 1e9 * world.lag.figures("lag")["lag_max_s"]
+                world.turn(8.0)  # nothing is to be seen in what is left
+                return
+            name, number = self._coming.pop(0)
+            self.struck_ns[name] = world.clock.now_ns()
+            self._signal(name, number)
+            self._awaited = name
+        if now_s < 24.0:
+            at(world, now_s + 0.1, self._look)
+
+    def _signal(self, name: str, number: int) -> None:
+        process = self._world.parts.peers[name].process
+        assert process is not None
+        process.send_signal(number)
+
+
 def test_parts_that_die_or_hang_are_noticed_and_used_again() -> None:
     events: list[Event] = []
-    when: dict[str, int] = {}
-
-    def prepare(world: RealtimeWorld) -> None:
-        def send(name: str, number: int) -> Callable[[], None]:
-            def act() -> None:
-                when[name] = world.clock.now_ns()
-                os.kill(world.parts.peers[name].pid, number)
-
-            return act
-
-        at(world, 0.5, send("bs1", signal.SIGKILL))
-        at(world, 0.6, send("bs2", signal.SIGSTOP))
-        at(world, 2.0, send("bs2", signal.SIGCONT))
-        at(world, 3.0, send("broker", signal.SIGKILL))
-        at(world, 5.0, send("cu", signal.SIGKILL))
-
-    result = run_now({"duration": "8 s"}, prepare=prepare, listener=events.append)
-    told = {(event.kind, event.entity): event.t_ns for event in events if event.kind in ("lost", "back")}
-    assert set(told) == {(kind, name) for kind in ("lost", "back") for name in ("bs1", "bs2", "broker", "cu")}
-    assert len([event for event in events if event.kind == "lost"]) == 4, "each is told once"
-    for name, struck_ns in when.items():
-        if name != "bs2":
-            assert told["lost", name] - struck_ns < 1.5e9  # a second, and what a busy machine adds
+    blows: list[Blows] = []
+    points = {"from": ["80 m", "100 m", "5 m"], "to": ["90 m", "110 m", "5 m"]}
+    walk = {"trajectory": {"kind": "line", **points, "duration": "25 s"}, "rate": "10 Hz"}
+    result = run_now(
+        {"duration": "25 s", "ues": {"ue1": walk}},
+        prepare=lambda world: blows.append(Blows(world)),
+        listener=events.append,
+    )
+    struck_ns, behind_ns = blows[0].struck_ns, blows[0].behind_ns
+    assert list(struck_ns) == ["bs1", "bs2", "broker", "cu"]
     summary = result.summary
     assert summary["valid"], summary["errors"]
+    died = [entry["target"] for entry in summary["faults"] if entry["detail"].startswith("died")]
+    assert sorted(died) == ["broker", "bs1", "cu"], "each is told once"
+    fixes = result.fixes.to_pandas()
+    fixes = fixes[~fixes.missed]
+    for name, t_ns in struck_ns.items():
+        lost_ns = first(events, "lost", name, t_ns)
+        # A machine that is busy with something else adds what the world was behind.
+        assert lost_ns - t_ns < 1e9 + behind_ns, f"{name} is missed within a second"
+        back_ns = first(events, "back", name, lost_ns)
+        after = fixes[(fixes.t_sample_ns > lost_ns) & (fixes.t_fix_ns > back_ns)]
+        used = after[after.bs_used.str.contains(name)] if name.startswith("bs") else after
+        assert used.t_fix_ns.min() - back_ns < 2e9 + behind_ns, f"{name} is used again within two seconds"
+    # A track that begins stands still at first; one that goes on knows where to, at 0.4 m/s along x.
+    begun = fixes.iloc[0]
+    resumed = fixes[fixes.t_fix_ns > first(events, "back", "cu", struck_ns["cu"])].iloc[0]
+    assert abs(begun.track_vx_mps) < 0.1
+    assert 0.25 < resumed.track_vx_mps < 0.55, "the central unit goes on with its tracks"
+    assert resumed.track_error_3d_m < 1.0
     frames = summary["frames"]
     assert frames["sent"] == frames["delivered"] + frames["in_flight"] + sum(frames["dropped"].values())
     assert set(frames["dropped"]) <= {"bs_down", "broker_down", "cu_down", "late", "stale"}
-    fixes = result.fixes.to_pandas()
-    last = fixes[~fixes.missed].iloc[-1]
-    assert last.bs_used == "bs1,bs2", "who has returned is used again"
-    assert last.track_error_3d_m < 2.0, "the central unit went on with its tracks"
     assert not children()
+
+
+def first(events: list[Event], kind: str, entity: str, after_ns: int) -> int:
+    """When something happened first after a time."""
+    return min(e.t_ns for e in events if (e.kind, e.entity) == (kind, entity) and e.t_ns >= after_ns)
 
 
 @pytest.mark.skipif(not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sim", "run", "scenarios/spiral.yaml", "--realtime"]
+    begun = time.monotonic()
     process = subprocess.Popen(
         [*command, "--zmq", "tcp://127.0.0.1:*", "--out", str(tmp_path)],
         cwd=ROOT,
@@ -186,19 +231,23 @@ def test_a_signal_ends_the_run_at_once_and_leaves_it_valid(number: int, tmp_path
         stream.linger = 0
         stream.connect(process.stdout.readline().decode().split()[-1])
         stream.subscribe("track/")
-        assert stream.poll(60_000), "no track came"
-        topic, body = stream.recv_multipart()
-        assert topic == b"track/ue1/"
-        assert len(json.loads(body)["covariance_m2"]) == 9
+        track: dict[str, Any] = {"fix": False}
+        while not track["fix"]:  # a machine that is busy otherwise misses the first
+            assert stream.poll(60_000), "no track came"
+            topic, body = stream.recv_multipart()
+            assert topic == b"track/ue1/"
+            track = json.loads(body)
+        assert len(track["covariance_m2"]) == 9
         told = time.monotonic()
         process.send_signal(number)
-        process.wait(20)
+        process.wait(100)
         took_s = time.monotonic() - told
         assert process.stderr is not None
         last_line = process.stderr.read().decode().splitlines()[-1]
     assert process.returncode == 130
     assert last_line == f"stopped: what there was by then is in {tmp_path}"
-    assert took_s < 4.0, "two seconds, and what a busy machine adds"
+    # A machine that is busy with something else needs longer, as it did for the start.
+    assert took_s < max(2.0, 0.5 * (told - begun)), "two seconds"
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["complete"], summary["closed"]) == (False, True)
     assert summary["fixes"] >= 1
