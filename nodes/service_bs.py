@@ -34,9 +34,30 @@ MOST_AIR_PER_S = 5_000
 MOST_TOGETHER = 64
 """Snapshots embedded in one go."""
 GATHER_S = 0.0003
-"""What one instant brings comes in one rush: as long as more of it comes so soon, a BS listens on."""
+"""What one instant brings comes in one rush: as long as less has come than at the instant before and more of
+it comes so soon, a BS listens on."""
 
 _LOG = logging.getLogger(__name__)
+
+
+class Rush:
+    """What one instant brings, as far as it has come."""
+
+    def __init__(self) -> None:
+        self._t_sample_ns = -1
+        self._come = self._came_before = 0
+
+    def saw(self, heard: Sequence[Air]) -> None:
+        """More has come."""
+        for air in heard:
+            if air.t_sample_ns != self._t_sample_ns:
+                self._t_sample_ns, self._came_before, self._come = air.t_sample_ns, self._come, 0
+            self._come += 1
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether more can be expected: there is less of this instant than there was of the one before."""
+        return self._come < self._came_before
 
 
 class BaseStationService:
@@ -67,6 +88,7 @@ class BaseStationService:
         self.heard = self.stale = 0
         self._waiting: dict[tuple[str, int], Frame] = {}
         self._due: list[tuple[int, str, int]] = []
+        self._rush = Rush()
         self._skipped: list[list[Any]] = []
         self._silent: list[list[Any]] = []
         self._air = surroundings.context.socket(zmq.SUB)
@@ -158,11 +180,12 @@ class BaseStationService:
 
     def _hear(self) -> None:
         """Take all that was heard, and embed it together."""
-        heard = self._heard()
-        more = heard
-        while more and self._clock is not None and len(heard) < MOST_TOGETHER:
+        heard = more = self._heard()
+        self._rush.saw(more)
+        while more and self._clock is not None and len(heard) < MOST_TOGETHER and self._rush.goes_on:
             sleep(GATHER_S)
             more = self._heard()
+            self._rush.saw(more)
             heard += more
         self._embed(heard)
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -126,7 +126,7 @@ class Parts:
         self.clock = clock
         self._model_spec = spec_of(model, scenario.model.name)
         self._stack = ExitStack()
-        self._stopped = False
+        self._stopped_s: float | None = None
         self._transport = (
             "ipc" if host == "127.0.0.1" and port is None and scenario.transport != "tcp" else "tcp"
         )
@@ -181,7 +181,7 @@ class Parts:
 
     def stop(self) -> None:
         """Ask all parts to end, without waiting for it."""
-        self._stopped = True
+        self._stopped_s = monotonic()
         for peer in self.peers.values():
             self.control.send(peer.name, "stop")
 
@@ -335,17 +335,18 @@ class Parts:
     # Going.
 
     def _end_all(self) -> None:
-        """Ask all to stop; those that do not within a second are killed, stopped ones too."""
+        """Ask all to stop; those that have not after a while are killed, stopped ones too."""
         processes = [peer.process for peer in self.peers.values() if peer.process is not None]
-        if not self._stopped:
+        if self._stopped_s is None:
             self.stop()
-        until = monotonic() + END_TIMEOUT_S
+        until = (self._stopped_s or 0.0) + END_TIMEOUT_S
         for process in processes:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, until - monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for process in processes:
+            process.kill()  # nothing, for one that has been waited for
+        for process in processes:
+            process.wait()
 
 
 class AirSocket:

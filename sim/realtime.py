@@ -8,12 +8,10 @@ import gc
 import logging
 import math
 import queue
-import signal
-import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -49,6 +47,7 @@ from sim.faults import FaultEvent
 from sim.fingerprint import Event
 from sim.fix_book import Snapshot
 from sim.frame_ledger import BS_DOWN, LATE, SILENT
+from sim.interruption import Interruption, interruptible
 from sim.parts import BROKER, CU, Parts
 from sim.passages import Passage, Passages
 from sim.quantile_sketch import QuantileSketch
@@ -225,6 +224,8 @@ class RealtimeWorld(World):
         self.clock = WallClock(time.time_ns() + NOT_YET_NS, pace.speed)
         self.lag, self.processing = QuantileSketch(), QuantileSketch()
         self.modelled, self.observed, self.excess = QuantileSketch(), QuantileSketch(), QuantileSketch()
+        self.interruption = Interruption()
+        """Looked for while the run waits."""
         self.skipped = 0
         self.duplicates = 0
         self.lost_frames: Counter[str] = Counter()
@@ -295,6 +296,7 @@ class RealtimeWorld(World):
     def _wait_until(self, t_ns: int) -> None:
         """Let a time come, and now and then hear what the parts have to tell."""
         while True:
+            self.interruption.look()
             wait_s = self.clock.seconds_until(t_ns)
             now = monotonic()
             if now >= self._next_look:
@@ -726,7 +728,7 @@ def run_realtime(
     stations = base_stations(scenario, model)
     pace = pace or Pace()
     with output_folder(out) as folder, ExitStack() as stack:
-        stack.enter_context(interruptible())
+        interruption = stack.enter_context(interruptible())
         parts = stack.enter_context(
             Parts(
                 scenario,
@@ -766,12 +768,17 @@ def run_realtime(
         if prepare is not None:
             prepare(world)
         complete, cut_short = False, True
+        world.interruption = interruption
+        interruption.held = True
         try:
             world.run(progress)
             complete, cut_short = not world.errors, False
         finally:
+            if cut_short:
+                parts.stop()  # they end while the books are closed
             world.finish(cut_short=cut_short)
-            parts.stop()
+            if not cut_short:
+                parts.stop()
             recorder.close()
             parts.close()
             wall_time_s = time.perf_counter() - started
@@ -782,23 +789,6 @@ def run_realtime(
     if out is None:
         remove_with(result)
     return result
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, _: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def added(one: Counts | None, other: Counts) -> Counts:
