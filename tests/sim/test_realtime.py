@@ -155,7 +155,7 @@ class Blows:
             self._calm_s = now_s
         elif self._awaited is None and now_s - self._calm_s > 1.0:
             if not self._coming:
-                self.behind_ns = 1e9 * world.lag.figures("lag")["lag_max_s"]
+                self.behind_ns = 1e9 * (world.lag.figures("lag")["lag_max_s"] or 0.0)
                 world.turn(8.0)  # nothing is to be seen in what is left
                 return
             name, number = self._coming.pop(0)
