@@ -1,6 +1,8 @@
 """Pictures and tables of the paper's section IV, from figures as they are kept."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +15,7 @@ from sim.errors import UserError
 from sim.paper_parts import PARTS, judged, make, section, variant
 from sim.paper_pictures import phase_levels, power_levels
 
+ROOT = Path(__file__).resolve().parents[2]
 QUIET: Any = lambda line: None  # noqa: E731
 
 
@@ -105,6 +108,23 @@ def test_mistakes_get_one_line(tmp_path: Path) -> None:
         make("colours", tmp_path)
     with pytest.raises(UserError, match=r"seeds\.json: no figures; --train makes them"):
         make("seeds", tmp_path)
+
+
+def test_the_command_writes_a_page_below_its_head(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "seeds.json").write_text(json.dumps(figures("seeds")))
+    page = tmp_path / "page.md"
+    page.write_text("# Kept\n\n<!-- below: written by scripts/paper_pictures -->\n\nold\n")
+    command = [sys.executable, str(ROOT / "scripts" / "paper_pictures"), "--page", str(page)]
+    done = subprocess.run([*command, "seeds"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    words = page.read_text()
+    assert words.startswith("# Kept\n\n<!-- below")
+    assert "## Trained again" in words
+    assert "old" not in words
+    wrong = subprocess.run([*command, "colours"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "unknown part 'colours'" in wrong.stderr
 
 
 def test_levels_of_maps() -> None:
