@@ -20,7 +20,9 @@ def test_a_map_of_each_site_is_exported_as_one_matrix_for_each(sites: int, tmp_p
     path = tmp_path / "layer.onnx"
     to_onnx(layer, {"x": given}, ["y"], path, lambda model: model)
     weights = {values.name: numpy_helper.to_array(values) for values in onnx.load(path).graph.initializer}
-    products = [node for node in onnx.load(path).graph.node if node.op_type == "MatMul"]
+    nodes = onnx.load(path).graph.node
+    assert {node.op_type for node in nodes} <= {"Split", "MatMul", "Concat", "Add", "Constant"}
+    products = [node for node in nodes if node.op_type == "MatMul"]
     assert [weights[node.input[1]].shape for node in products] == [(32, 24)] * sites
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(["y"], {"x": given.numpy()})[0]
