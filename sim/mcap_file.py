@@ -131,7 +131,8 @@ class McapFile:
         self._size = 0
         self._messages = 0
         self._index: defaultdict[int, tuple[int, ...]] = defaultdict(tuple)
-        self._chunk_first_ns = self._chunk_last_ns = 0
+        self._chunk_first_ns: int = 0
+        self._chunk_last_ns: int = 0
 
     def _in_chunk(self, content: bytes) -> None:
         self._parts.append(content)

@@ -110,7 +110,6 @@ class DirectRun:
         self._agenda: list[tuple[int, int, int, Any]] = []
         self._numbers = iter(range(1 << 62))
         self._outbox: dict[int, list[tuple[Snapshot, int, Payload]]] = {}
-        self._due_ns: int | None = None
         self._snapshots: list[Snapshot] = []
         self._rows: list[FrameRow] = []
         self._fixes: list[FixRow] = []
@@ -126,13 +125,12 @@ class DirectRun:
         self._go_on(self._fail())
         while self._agenda and self._agenda[0][0] < end_ns:
             t_ns, moment, _, thing = heapq.heappop(self._agenda)
-            self._carry(t_ns)
             if moment == Moment.PUBLISH:
                 self._publish(t_ns)
             else:
                 self._go_on(thing)
-        self._carry(end_ns)
-        self.fronthaul.advance(end_ns - 1)
+        for fate in self.fronthaul.advance(end_ns - 1):  # nobody has waited for any of them
+            self._meet(fate)
         self.now_ns = end_ns
         if self._snapshots:
             self.csi_bits = int(np.prod(self._bank.csi_shape)) * CSI_BITS_PER_ELEMENT
@@ -208,7 +206,6 @@ class DirectRun:
         for packet in offered:
             for fate in self.fronthaul.offer(packet, t_ns):
                 self._meet(fate)
-        self._look_ahead()
 
     def _messages(self, number: int, ue: str, size: Payload) -> Messages:
         key = (number, ue, size.bits, size.dims)
@@ -218,19 +215,6 @@ class DirectRun:
             station = self._stations[number]
             known = self._known[key] = station.messages(ue, size, times_ns, self._processing_ns)
         return known
-
-    def _carry(self, t_ns: int) -> None:
-        """What the fronthaul law decides before a time, asked whenever it may have something to say."""
-        while self._due_ns is not None and self._due_ns < t_ns:
-            now_ns, self._due_ns = self._due_ns, None
-            for fate in self.fronthaul.advance(now_ns):
-                self._meet(fate)
-            self._look_ahead()
-
-    def _look_ahead(self) -> None:
-        due_ns = self.fronthaul.next_event_ns()
-        if due_ns is not None and (self._due_ns is None or due_ns < self._due_ns):
-            self._due_ns = due_ns
 
     def _meet(self, fate: Fate) -> None:
         """A frame meets its fate."""
@@ -268,7 +252,6 @@ class DirectRun:
             next(one for one in self._stations if one.bs_id == fault.target).up = bool(fault.setting)
         else:
             self.fronthaul.change(fault.target, fault.t_ns, **fault.change)
-            self._look_ahead()
         self.events.add(fault.t_ns, fault.kind, fault.target, fault.detail)
         t_s = fault.t_ns / NANOSECONDS_PER_SECOND
         self.faults.append({"t_s": t_s, "kind": fault.kind, "target": fault.target, "detail": fault.detail})
