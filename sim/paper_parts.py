@@ -189,7 +189,7 @@ def section(part: str, folder: Path, link: str) -> str:
     """A part as Markdown: its picture and its table."""
     rows = json.loads((folder / f"{part}.json").read_text(encoding="utf-8"))
     table = TABLES[part](rows)
-    drawn = "" if part == "seeds" else f"![{TITLES[part].lower()}]({link}/{part}.svg)\n\n"
+    drawn = "" if part == "seeds" else f"![{TITLES[part]}]({link}/{part}.svg)\n\n"
     return f"## {TITLES[part]}\n\n{drawn}{table}\n"
 
 
@@ -260,21 +260,26 @@ def strategies_table(rows: Sequence[Row]) -> str:
     return markdown(("strategy", "Q", "trained at", *ERRORS), lines)
 
 
+def signed(value_db: float) -> str:
+    """Decibels as they are printed."""
+    return f"{value_db:.1f}".replace("-", "−")
+
+
 def reconstruction_table(found: Sequence[Row]) -> str:
     """Each Q, and what noise alone does."""
     lines = [
         [
             row["reconstruction"],
             "–" if row["bits"] is None else f"{row['bits']:,}",
-            f"{row['nmse_median_db']:.1f}",
-            f"{row['nmse_mean_db']:.1f}",
-            f"{row['nmse_to_clean_median_db']:.1f}",
+            signed(row["nmse_median_db"]),
+            signed(row["nmse_mean_db"]),
+            signed(row["nmse_to_clean_median_db"]),
             f"{row['cosine_median']:.3f}",
             f"{row['cosine_p10']:.3f}",
         ]
         for row in found[0]["rows"]
     ]
-    noise = ["the CSI itself", "–", "–", "–", f"{found[0]['noise_median_db']:.1f}", "–", "–"]
+    noise = ["the noisy CSI itself", "–", "–", "–", signed(found[0]["noise_median_db"]), "–", "–"]
     head = (
         "reconstruction", "bits", "NMSE, median, dB", "mean, dB", "to CSI without noise, dB",
         "cosine of powers", "10 % below",
