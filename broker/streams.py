@@ -43,6 +43,10 @@ class Streams:
         self._bits.state = self._fresh | {"state": {"counter": self._counter, "key": key}}
         return self._generator
 
+    def __reduce__(self) -> tuple[type["Streams"], tuple[int]]:
+        """Travels as its seed: arrays that come to another process may be read-only there."""
+        return Streams, (self._root_seed,)
+
 
 class Draws:
     """Two uniform numbers per named event: a pure function of (root seed, purpose, entity, event).

@@ -30,6 +30,16 @@ def test_each_peer_may_send_so_much_and_no_other_pays_for_it() -> None:
         admission.knock(b"bs1")
 
 
+def test_silence_saves_up_no_more_than_a_burst() -> None:
+    clock = Stopwatch()
+    admission = Admission(10, 5, clock)
+    clock.now_s = 1000.0
+    for _ in range(5):
+        admission.knock(b"bs1")
+    with pytest.raises(FrameError, match="rate"):
+        admission.knock(b"bs1")
+
+
 def test_a_stream_only_grows_newer() -> None:
     admission = Admission(10, 5)
     admission.enter("bs1", "ue1", 100, 100)

@@ -269,3 +269,13 @@ def test_a_late_comer_begins_where_it_begins() -> None:
     check.saw("bs1", 41)
     with pytest.raises(TransportLoss):
         check.saw("bs1", 43)
+
+
+def test_late_comers_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.sequence.MAX_SOURCES", 2)
+    check = SequenceCheck(late_join=True)
+    for source in ("bs1", "bs2", "bs3"):
+        check.saw(source, 7)
+    check.saw("bs1", 3)  # forgotten: begins anew
+    with pytest.raises(TransportLoss):
+        check.saw("bs3", 9)

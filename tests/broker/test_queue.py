@@ -84,8 +84,10 @@ def test_newer_snapshot_that_does_not_fit_leaves_the_old_one() -> None:
 
 def test_newer_snapshot_fits_where_the_old_one_was() -> None:
     queue = FreshestQueue(100)
-    queue.put(snapshot(0))
-    assert queue.put(snapshot(1, bits=100)) is not None
+    old, new = snapshot(0), snapshot(1)
+    queue.put(old)
+    assert queue.put(new) == (old, "superseded")
+    assert list(queue.waiting) == [new]
     assert queue.bits == 100
 
 

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,3 +100,12 @@ def test_one_generator_becomes_every_stream() -> None:
             here.integers(10, size=3, dtype=np.uint32).tolist()
             == alone.integers(10, size=3, dtype=np.uint32).tolist()
         )
+
+
+def test_streams_work_where_arrays_arrive_read_only() -> None:
+    """As on a Ray cluster, where they lie in memory that several processes share."""
+    streams, buffers = Streams(7), list[pickle.PickleBuffer]()
+    drawn = streams.at("noise", "bs1", 3).standard_normal(4)
+    sent = pickle.dumps(streams, protocol=5, buffer_callback=buffers.append)
+    there = pickle.loads(sent, buffers=[bytes(buffer.raw()) for buffer in buffers])
+    assert np.array_equal(there.at("noise", "bs1", 3).standard_normal(4), drawn)

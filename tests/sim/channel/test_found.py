@@ -47,7 +47,8 @@ def test_each_link_has_its_strongest_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kept_paths", "floor_db", "left"), [(9, 99.0, [3, 1]), (2, 99.0, [2, 1]), (9, 19.0, [2, 1])]
+    ("kept_paths", "floor_db", "left"),
+    [(9, 99.0, [3, 1]), (2, 99.0, [2, 1]), (9, 19.0, [2, 1]), (9, 21.0, [3, 1])],
 )
 def test_weak_paths_are_left_out(kept_paths: int, floor_db: float, left: list[int]) -> None:
     paths = by_link(found((0, 0, 1.0, 10), (0, 0, 2.0, 5), (0, 0, 3.0, 1), (0, 0, 4.0, 0), (0, 1, 1.0, 1e-3)))
