@@ -183,6 +183,10 @@ class CentralUnit:
             fused = fused[num:]
         return results
 
+    def others_open(self, t_sample_ns: int) -> bool:
+        """Whether there are snapshots of this sample time that have begun and not closed."""
+        return self._collector.open_at(t_sample_ns) > 0
+
     def track(self, ue: str, t_ns: int | None = None) -> Track | None:
         """What is known of a UE at a time (None: at its last fix); see `Tracker.track`."""
         return self._tracker.track(ue, t_ns)

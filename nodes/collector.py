@@ -1,6 +1,7 @@
 """The collector: from frames, as they come, to snapshots that are closed."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Literal
@@ -103,6 +104,7 @@ class Collector:
         self._deadlines: list[tuple[int, str, int]] = []
         self._memories: list[tuple[int, str, int]] = []
         self._closed: dict[tuple[int, str, int], Snapshot] = {}
+        self._open_at: Counter[int] = Counter()
         self._now_ns = 0
 
     def receive(self, frame: Frame, t_arrival_ns: int) -> Verdict:
@@ -127,6 +129,10 @@ class Collector:
         while self._deadlines and self._gathering[self._deadlines[0][1:]].closings:
             heapq.heappop(self._deadlines)
         return self._deadlines[0][0] if self._deadlines else None
+
+    def open_at(self, t_sample_ns: int) -> int:
+        """Snapshots of a sample time that have begun and not closed yet."""
+        return self._open_at[t_sample_ns]
 
     def closed(self, t_ns: int) -> list[Snapshot]:
         """Snapshots that closed up to and including a time, by closing time, UE and sample time; each once.
@@ -177,6 +183,7 @@ class Collector:
 
     def _open(self, key: Key, deadline_ns: int, is_late: bool) -> _Gathering:
         gathering = self._gathering[key] = _Gathering()
+        self._open_at[key[1]] += 1
         if not is_late:
             heapq.heappush(self._deadlines, (deadline_ns, *key))
         heapq.heappush(self._memories, (deadline_ns + self._memory_ns, *key))
@@ -193,6 +200,10 @@ class Collector:
             revision=revision,
             arrivals=tuple(gathering.arrivals[bs] for bs in self.expected if bs in gathering.arrivals),
         )
+        if gathering.closings == 0:
+            self._open_at[key[1]] -= 1
+            if not self._open_at[key[1]]:
+                del self._open_at[key[1]]
         gathering.closings = revision + 1
 
     def _close_due(self, t_ns: int) -> None:

@@ -34,8 +34,9 @@ MOST_AIR_PER_S = 5_000
 MOST_TOGETHER = 64
 """Snapshots embedded in one go."""
 GATHER_S = 0.0003
-"""What one instant brings comes in one rush: as long as less has come than at the instant before and more of
-it comes so soon, a BS listens on."""
+GATHER_WITHIN_S = 0.002
+"""What one instant brings comes in one rush: as long as less has come than at the instant before, a BS looks
+for more, again and again for a while, and then embeds what there is."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -180,9 +181,10 @@ class BaseStationService:
 
     def _hear(self) -> None:
         """Take all that was heard, and embed it together."""
-        heard = more = self._heard()
-        self._rush.saw(more)
-        while more and self._clock is not None and len(heard) < MOST_TOGETHER and self._rush.goes_on:
+        heard = self._heard()
+        self._rush.saw(heard)
+        until_s = monotonic() + GATHER_WITHIN_S if heard and self._clock is not None else 0.0
+        while self._rush.goes_on and len(heard) < MOST_TOGETHER and monotonic() < until_s:
             sleep(GATHER_S)
             more = self._heard()
             self._rush.saw(more)

@@ -27,6 +27,8 @@ from nodes.tracker import TrackerParams
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AT_ONCE = 256
 """Frames taken before what is due is fused."""
+FUSE_WITHIN_NS = 3_000_000
+"""After a snapshot is complete."""
 
 
 class CentralUnitService:
@@ -53,6 +55,8 @@ class CentralUnitService:
         clock = welcome["clock"]
         self._clock = None if clock is None else WallClock.from_plan(clock)
         self._now_ns = 0
+        self._completed: set[int] = set()
+        self._fuse_ns: int | None = None
         self.refusals = Refusals()
         self._subscriber = Subscriber(
             surroundings.context,
@@ -109,8 +113,8 @@ class CentralUnitService:
         return ()
 
     def wait_s(self) -> float | None:
-        """Until the next snapshot's deadline."""
-        due_ns = self.unit.next_deadline_ns()
+        """Until the next snapshot's deadline, or those that closed are fused."""
+        due_ns = self._fuse_ns if self._fuse_ns is not None else self.unit.next_deadline_ns()
         if self._clock is None or due_ns is None:
             return None
         return self._clock.seconds_until(due_ns)
@@ -127,12 +131,28 @@ class CentralUnitService:
                 verdict = self.unit.receive(frame, now_ns)
                 key = [frame.bs, frame.ue, frame.seq, arrival.t_arrival_ns, now_ns]
                 received.append([*key, *plain_from_verdict(verdict)])
+                if verdict.kind == "completes":
+                    self._completed.add(frame.t_sample_ns)
+                    self._fuse_ns = self._fuse_ns or now_ns + FUSE_WITHIN_NS
         if received:
             yield "received", received
+        if self._may_wait(now_ns):
+            return
+        self._completed.clear()
+        self._fuse_ns = None
         results = self.unit.advance(now_ns)
         if results:
             done_ns = self._clock.now_ns()
             yield "results", [[done_ns, plain_from_result(result)] for result in results]
+
+    def _may_wait(self, now_ns: int) -> bool:
+        """Whether what has closed waits for other UEs that were sampled at the same time.
+
+        One after the other their frames come from the same links, and many are fused as fast as one.
+        """
+        if self._fuse_ns is None or now_ns >= self._fuse_ns:
+            return False
+        return any(self.unit.others_open(t_sample_ns) for t_sample_ns in self._completed)
 
     def _admit(self, arrival: Arrival) -> Frame | None:
         """A frame that is as documented and of this run; others are counted by cause."""
