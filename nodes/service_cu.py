@@ -130,7 +130,7 @@ class CentralUnitService:
             if frame is not None:
                 verdict = self.unit.receive(frame, now_ns)
                 key = [frame.bs, frame.ue, frame.seq, arrival.t_arrival_ns, now_ns]
-                received.append([*key, *plain_from_verdict(verdict)])
+                received.append([*key, *plain_from_verdict(verdict), list(arrival.parts[:3])])
                 if verdict.kind == "completes":
                     self._completed.add(frame.t_sample_ns)
                     self._fuse_ns = self._fuse_ns or now_ns + FUSE_WITHIN_NS

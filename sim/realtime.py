@@ -22,7 +22,7 @@ import simpy
 from broker.clock import WallClock
 from broker.control import Message
 from broker.counts import Counts
-from broker.frame import decode_frame
+from broker.frame import Frame, decode_frame, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.plain import counts_from_plain, plain_from_law
 from broker.sequence import TransportLoss
@@ -231,6 +231,8 @@ class RealtimeWorld(World):
         self.lost_frames: Counter[str] = Counter()
         self.requests: queue.SimpleQueue[Callable[[RealtimeWorld], None]] = queue.SimpleQueue()
         """What other threads want done: called in the world's own, between two events."""
+        self._ahead: deque[tuple[str, str, int]] = deque(maxlen=1000)
+        """Frames of which the central unit was heard before the broker."""
         self._behind = False
         self._late_noted = False
         self._top_speed = pace.speed
@@ -448,13 +450,21 @@ class RealtimeWorld(World):
     def _offered(self, t_offer_ns: int, size_bits: int, parts: FrameParts) -> None:
         frame = decode_frame(parts)
         passage = self.passages.get((frame.bs, frame.ue, frame.seq))
+        if (frame.bs, frame.ue, frame.seq) in self._ahead:
+            return  # the central unit was heard first
         if passage is None or passage.t_offer_ns is not None:
             self.duplicates += 1  # somebody's garbage, or a replay: the central unit refuses it by itself
             return
-        passage.frame, passage.parts = frame, parts
-        passage.size_bits, passage.t_offer_ns = size_bits, t_offer_ns
+        passage.t_offer_ns = t_offer_ns
+        self._note_published(passage, frame, parts, size_bits, t_offer_ns)
+
+    def _note_published(
+        self, passage: Passage, frame: Frame, parts: FrameParts, size_bits: int, t_ns: int
+    ) -> None:
+        """A frame has left its BS."""
+        passage.frame, passage.parts, passage.size_bits = frame, parts, size_bits
         self.ledger.publish(frame, size_bits)
-        event = Event(t_offer_ns, "publish", f"{frame.bs}/{frame.ue}#{frame.seq}", f"{size_bits} bit")
+        event = Event(t_ns, "publish", f"{frame.bs}/{frame.ue}#{frame.seq}", f"{size_bits} bit")
         self.events.add(event, frame.payload)
 
     def _fate(
@@ -488,6 +498,7 @@ class RealtimeWorld(World):
         t_received_ns: int,
         kind: str,
         cause: str | None,
+        parts: list[bytes],
     ) -> None:
         """The central unit has judged a frame."""
         key, name = (bs, ue, seq), f"{bs}/{ue}#{seq}"
@@ -505,14 +516,15 @@ class RealtimeWorld(World):
             self.observed.add(observed_ns / 1e9)
             self.excess.add((observed_ns - modelled_ns) / 1e9)
             self.passages.delays_ns.setdefault((ue, passage.t_sample_ns), {})[bs] = modelled_ns
-        if passage.frame is not None and passage.parts is not None:
-            self._recorder.bus.frame(
-                passage.frame.topic,
-                passage.parts[1:],
-                t_sample_ns=passage.t_sample_ns,
-                t_ns=t_received_ns,
-                seq=seq,
-            )
+        if passage.frame is None:
+            # The broker has died since, or is still to be heard.
+            frame = decode_frame(parts)
+            size_bits = wire_bits(parts, self._overhead_bytes)
+            self._note_published(passage, frame, (parts[0], parts[1], parts[2]), size_bits, t_arrival_ns)
+            self._ahead.append(key)
+        self._recorder.bus.frame(
+            f"emb/{bs}/{ue}/", parts[1:], t_sample_ns=passage.t_sample_ns, t_ns=t_received_ns, seq=seq
+        )
         if kind == "late":
             self.ledger.refuse(key, t_received_ns, LATE)
             self.events.add(Event(t_received_ns, "late", name))

@@ -55,14 +55,42 @@ def test_a_run_in_real_time_and_its_replay(tmp_path: Path) -> None:
     assert summary["valid"]
     assert summary["complete"]
     assert summary["fixes"] == 10
-    assert summary["frames"]["delivered"] == 20
+    dropped = summary["frames"]["dropped"]
+    assert set(dropped) <= {"late", "stale"}, "what a busy machine adds"
+    assert summary["frames"]["delivered"] + sum(dropped.values()) == 20
     for name in ("lag", "processing", "delay_modelled", "delay_observed"):
         assert 0.0 <= summary[f"{name}_p50_s"] <= summary[f"{name}_p99_s"] <= summary[f"{name}_max_s"]
     assert summary["delay_modelled_p50_s"] == pytest.approx(0.0011, abs=0.0002)  # 1 ms and 150 bytes
-    assert summary["links"]["bs1"]["delivered"] == 10
+    own = summary["frames"]["per_bs"]["bs1"]["dropped"]
+    assert summary["links"]["bs1"]["delivered"] == 10 - own.get("stale", 0)
     assert not children()
     again = replay(tmp_path, model=GeometryModel(("bs1", "bs2")))
     assert again.same_fixes
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_what_the_broker_does_not_tell_in_time_is_recorded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bool
+) -> None:
+    """As if it had been heard after the central unit, or had died before it could tell."""
+    offered, received = RealtimeWorld._offered, RealtimeWorld._received
+    untold: list[tuple[Any, ...]] = []
+
+    def keep(world: RealtimeWorld, *told: Any) -> None:
+        untold.append((world, *told))
+
+    def then_tell(world: RealtimeWorld, *entry: Any) -> None:
+        received(world, *entry)
+        while later and untold:
+            offered(*untold.pop())
+
+    monkeypatch.setattr(RealtimeWorld, "_offered", keep)
+    monkeypatch.setattr(RealtimeWorld, "_received", then_tell)
+    result = run_now(out=tmp_path)
+    assert result.summary["valid"]
+    assert (result.summary["fixes"], result.summary["frames_not_ours"]) == (10, 0)
+    assert result.frames.to_pandas().wire_bits.min() > 0
+    assert replay(tmp_path, model=GeometryModel(("bs1", "bs2"))).same_fixes
 
 
 def test_a_run_at_twice_the_speed_takes_half_the_time() -> None:
