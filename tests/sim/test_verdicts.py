@@ -81,6 +81,8 @@ def test_two_budgets_predict_a_third() -> None:
         "which makes 0.48 m a matter of 16,000 samples."
     )
     assert learning([many]) is None
+    better = row("ecc-r", 7680, 0.45, samples_trained=1_000 * (1.92 / 0.45) ** 2)
+    assert "makes 0.30 m a matter of 40,960 samples" in str(learning([few, better]))
 
 
 @pytest.mark.parametrize("anees", [0.79, 1.26])
