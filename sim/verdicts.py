@@ -142,7 +142,7 @@ def _honesty(served: Sequence[Row]) -> Iterator[Verdict]:
 
 
 def learning(rows: Sequence[Row]) -> str | None:
-    """What a small and a long training of ours predict for the paper's figure or beyond; None without both."""
+    """What a small and a long training predict for the paper's figure or beyond; None without both."""
     whole = [
         row
         for row in rows
