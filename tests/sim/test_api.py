@@ -1,6 +1,7 @@
 """Running a scenario from Python."""
 
 import gc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import sim
 from models.testing import GeometryModel
 from sim import Scenario, ScenarioError, run
-from sim.api import next_run_folder
+from sim.api import next_run_folder, output_folder
 from sim.errors import UserError
 from sim.run_folder import RunFolder, RunFolderError
 from tests.sim.kit import QUIET, ROOT, GeometryChannel, run_quietly, scenario_of
@@ -55,6 +56,22 @@ def test_without_out_a_failed_run_leaves_nothing(tmp_path: Path, monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         run_quietly(progress=interrupt)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_before_anything_is_written_leaves_no_folder(tmp_path: Path) -> None:
+    def fail(name: str, file: str = "") -> bool:
+        """Whether a folder is left by a run that fails when it has written so much."""
+        with suppress(KeyboardInterrupt), output_folder(tmp_path / name) as folder:
+            if file:
+                (folder.path / file).write_text("{}")
+            raise KeyboardInterrupt
+        return (tmp_path / name).exists()
+
+    (tmp_path / "there before").mkdir()
+    assert not fail("new")
+    assert fail("there before")
+    assert fail("begun", "versions.json")
+    assert (tmp_path / "begun" / "versions.json").exists()
 
 
 def test_the_resolved_scenario_gives_the_same_run_again(tmp_path: Path) -> None:
