@@ -54,6 +54,7 @@ class McapFile:
         self._counts: defaultdict[int, int] = defaultdict(int)
         self._first_ns: int | None = None
         self._last_ns = 0
+        self._chunk_first_ns = self._chunk_last_ns = 0
         self._begin_chunk()
         self._put(MAGIC)
         self._put(record(Header(profile, profile)))
@@ -131,8 +132,7 @@ class McapFile:
         self._size = 0
         self._messages = 0
         self._index: defaultdict[int, tuple[int, ...]] = defaultdict(tuple)
-        self._chunk_first_ns: int = 0
-        self._chunk_last_ns: int = 0
+        self._chunk_first_ns = self._chunk_last_ns = 0
 
     def _in_chunk(self, content: bytes) -> None:
         self._parts.append(content)
