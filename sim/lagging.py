@@ -107,6 +107,14 @@ class LaggingWorld(World):
         self.centre.begin(self._backlog)
         self._settled_ns = 0
 
+    def run(self, progress: Callable[[int], None] | None = None) -> None:
+        """As for any world; of a run that is interrupted, too, all that has happened is written down."""
+        try:
+            super().run(progress)
+        except KeyboardInterrupt:
+            self._settle(self.now_ns)
+            raise
+
     def _look_ahead(self) -> None:
         """Nobody needs to be woken: fates are asked for when it is time to settle."""
 

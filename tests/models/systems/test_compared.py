@@ -10,6 +10,7 @@ import torch
 
 from models.config import ConfigError, Schedule
 from models.estimation import pilot_symbols
+from models.layers import SiteLinear
 from models.systems.compact import BLOCK, LARGEST, rounded
 from models.systems.compared import ComparedSystem
 from models.systems.export import export_system
@@ -63,9 +64,13 @@ def exported(
 def as_in_training(trainer: Trainer, csi: torch.Tensor, present: torch.Tensor) -> np.ndarray:
     """Positions by torch, with weights in half precision as they are exported."""
     with torch.no_grad():
-        for parameter in trainer.networks.parameters():
-            if parameter.numel() >= 256:
-                parameter.data = parameter.data.half().float()
+        for network in trainer.networks.modules():
+            apart = isinstance(network, SiteLinear)
+            for name, parameter in network.named_parameters(recurse=False):
+                # Maps of sites are exported one by one.
+                alone = parameter[0] if apart and name == "weight" else parameter
+                if alone.numel() >= 256:
+                    parameter.data = parameter.data.half().float()
         trainer.networks.eval()
         features, side, gain = trainer.inputs(csi)
         latent = trainer.quantised(trainer.encoder(features, side).float())
