@@ -630,17 +630,19 @@ class RealtimeWorld(World):
         if passage.t_arrival_ns is not None:
             if self.watch.was_away(CU, since_s):
                 return CU_DOWN
-            return BROKER_DOWN if self.watch.was_away(BROKER, since_s) else self._unexplained(bs)
+            if self.watch.was_away(BROKER, since_s):
+                return BROKER_DOWN
+            return self._unexplained(bs, BROKER, CU)
         if self.watch.was_away(BROKER, since_s):
             return BROKER_DOWN
         if passage.t_offer_ns is not None:
             return None
         if bs in self.parts.down or self.watch.was_away(bs, since_s) or bs in self.watch.lost:
             return BS_DOWN
-        return BS_DOWN if not self._stations[bs].up else self._unexplained(bs)
+        return BS_DOWN if not self._stations[bs].up else self._unexplained(bs, "air", BROKER)
 
-    def _unexplained(self, bs: str) -> str:
-        self.lost_frames[bs] += 1
+    def _unexplained(self, bs: str, after: str, before: str) -> str:
+        self.lost_frames[f"{bs}, between {after} and {before}"] += 1
         return "lost"
 
     def _end(self, bs: str, ue: str, seq: int, cause: str, t_ns: int | None = None) -> None:
