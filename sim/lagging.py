@@ -112,7 +112,7 @@ class LaggingWorld(World):
         try:
             super().run(progress)
         except KeyboardInterrupt:
-            self._settle(self.now_ns)
+            self._settle(max(self.now_ns, 1))
             raise
 
     def _look_ahead(self) -> None:

@@ -18,13 +18,15 @@ class Passage:
 
     Attributes:
         t_sample_ns: when the UE was sampled.
-        since_s: when something was last heard of the frame, monotonic.
+        owed_s: when the BS heard the snapshot, monotonic.
+        since_s: when something was last heard of the frame, or could have been, monotonic.
         frame, parts, size_bits: known as soon as the broker has it.
         t_offer_ns: when the broker had it.
         t_arrival_ns: when the law let it arrive.
     """
 
     t_sample_ns: int
+    owed_s: float
     since_s: float
     frame: Frame | None = None
     parts: Parts | None = None
@@ -46,7 +48,8 @@ class Passages:
 
     def owe(self, key: Key, t_sample_ns: int) -> None:
         """A BS hears a snapshot."""
-        self._open[key] = Passage(t_sample_ns, monotonic())
+        now_s = monotonic()
+        self._open[key] = Passage(t_sample_ns, now_s, now_s)
 
     def get(self, key: Key) -> Passage | None:
         """A frame that is on its way; None when its end is known."""

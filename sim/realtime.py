@@ -626,7 +626,7 @@ class RealtimeWorld(World):
 
     def _cause(self, bs: str, passage: Passage) -> str | None:
         """Why nothing is heard of a frame; None: it waits in the law's queue."""
-        since_s = monotonic() - passage.since_s + 2.0
+        since_s = monotonic() - passage.owed_s + 2.0
         if passage.t_arrival_ns is not None:
             if self.watch.was_away(CU, since_s):
                 return CU_DOWN

@@ -1,7 +1,11 @@
 """What a world in real time remembers of frames on their way, and for how long."""
 
+from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from sim.passages import Passages
 from sim.realtime import RealtimeWorld
@@ -28,3 +32,33 @@ def test_what_comes_late_is_not_remembered_for_ever() -> None:
     RealtimeWorld._sweep(cast(RealtimeWorld, world))
     # Two seconds of grace and the deadline of one.
     assert [t_ns // 10**9 for _, t_ns in passages.delays_ns] == [16, 17, 18, 19]
+
+
+def test_an_outage_explains_what_was_lost_in_it_however_late_that_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The world was away itself meanwhile, so nothing was overdue for long."""
+    now_s = 100.0
+    monkeypatch.setattr("sim.passages.monotonic", lambda: now_s)
+    monkeypatch.setattr("sim.realtime.monotonic", lambda: now_s)
+    passages, back_s = Passages(), {"bs1": 100.5}
+    for bs in ("bs1", "bs2"):
+        passages.owe((bs, "ue1", 7), 10**9)
+    now_s = 106.0
+    passages.hear()
+    now_s = 108.5
+    world: Any = SimpleNamespace(
+        watch=SimpleNamespace(
+            was_away=lambda name, within_s: now_s - back_s.get(name, -1e9) < within_s, lost=frozenset()
+        ),
+        parts=SimpleNamespace(down=frozenset()),
+        _stations={bs: SimpleNamespace(up=True) for bs in ("bs1", "bs2")},
+        lost_frames=Counter(),
+    )
+    world._unexplained = partial(RealtimeWorld._unexplained, cast(RealtimeWorld, world))
+    found = {
+        key[0]: RealtimeWorld._cause(cast(RealtimeWorld, world), key[0], passage)
+        for key, passage in passages.silent_for(2.0)
+    }
+    assert found == {"bs1": "bs_down", "bs2": "lost"}
+    assert world.lost_frames == {"bs2, between air and broker": 1}
