@@ -67,7 +67,10 @@ class LmmseEstimator:
         return found
 
     def estimate(self, pilots: NDArray[Any], noise_variance: float) -> Complex:
-        """CSI ``[num_slots, num_ant, num_sc]`` from received pilots of the same shape."""
-        columns = np.moveaxis(pilots, -1, 0)  # [num_sc, num_slots, num_ant]
+        """CSI ``[..., num_slots, num_ant, num_sc]`` from received pilots of the same shape.
+
+        Each snapshot is multiplied by itself: in a product of more rows their last bits may be others.
+        """
+        columns = np.moveaxis(pilots, -1, -3)  # [..., num_sc, num_slots, num_ant]
         estimated = np.matmul(columns, np.swapaxes(self.filters(noise_variance), -1, -2))
-        return np.ascontiguousarray(np.moveaxis(estimated, 0, -1)).astype(np.complex64, copy=False)
+        return np.ascontiguousarray(np.moveaxis(estimated, -3, -1)).astype(np.complex64, copy=False)

@@ -202,8 +202,7 @@ class OnnxModel:
         """
         if pilots.ndim != 4 or pilots.shape[1:] != self.csi_shape:
             raise ValueError(f"pilots must be [n, {str(list(self.csi_shape))[1:]}, not {list(pilots.shape)}")
-        slots = pilots.reshape(-1, *self.csi_shape[1:])
-        csi = self._estimator[bs].estimate(slots, noise_variance).reshape(pilots.shape)
+        csi = self._estimator[bs].estimate(pilots, noise_variance)
         features, side, gain_db = encoder_input(
             csi, noise_variance, self.description.phase_reference, self._modes
         )
@@ -241,6 +240,12 @@ class OnnxModel:
                 raise ValueError(f"{name} must be {list(shape)}, not {list(given.shape)}")
         if not count:
             return np.zeros((0, 3)), np.zeros((0, 3, 3))
+        return self.fuse_networks(latents, gain_db, present)
+
+    def fuse_networks(
+        self, latents: NDArray[np.float32], gain_db: NDArray[Any], present: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the networks, and directions, make of messages: as `fuse`, of at least one and unchecked."""
         heard = present & np.isfinite(gain_db)
         floor = self.description.gain_floor_db
         fed = {
@@ -303,7 +308,19 @@ def load_model(name: str | Path, *, directions: bool = True) -> OnnxModel:
     if not folder.is_dir():
         shipped = ", ".join(sorted(page.parent.name for page in WEIGHTS.glob("*/model.json")))
         raise ModelError(f"no model '{name}' (shipped: {shipped or 'none'})")
+    if kind_of(folder) == "mapped":
+        from models.mapped_model import MappedModel  # it stands on what is here
+
+        return MappedModel(folder, directions=directions)
     return OnnxModel(folder, directions=directions)
+
+
+def kind_of(folder: Path) -> str:
+    """What ``model.json`` says the model is; empty for networks alone, and where it cannot be read."""
+    try:
+        return str(json.loads((folder / "model.json").read_text(encoding="utf-8")).get("kind", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def read_description(folder: Path) -> Description:

@@ -90,7 +90,8 @@ def weights() -> Finding:
     """The shipped weights."""
     from models.runtime import WEIGHTS, ModelError, load_model
 
-    names = sorted(path.name for path in WEIGHTS.iterdir() if path.is_dir()) if WEIGHTS.is_dir() else []
+    folders = (path for path in WEIGHTS.iterdir() if path.is_dir()) if WEIGHTS.is_dir() else ()
+    names = sorted(path.name for path in folders if not any(path.glob("*/model.json")))  # no folder of models
     if not names:
         return Finding("weights", "broken", f"none in {WEIGHTS}", "git checkout -- models/weights")
     for name in names:

@@ -221,6 +221,28 @@ class Tracer:
         result: Array = (ABOVE_EVERYTHING_M - distance).reshape(grid_x.shape)
         return result
 
+    def first_hit(self, origin_m: Array, towards: Array) -> tuple[Array, Array]:
+        """How far rays get, and the normals of what they hit.
+
+        Args:
+            origin_m: ``[n, 3]``, m.
+            towards: Unit vectors, ``[n, 3]``.
+
+        Returns:
+            Lengths ``[n]``, m, infinite where nothing is hit, and unit normals ``[n, 3]``.
+        """
+        import drjit as dr
+        import mitsuba as mi
+
+        columns = [mi.Float(column.astype(np.float32)) for column in (*origin_m.T, *towards.T)]
+        ray = mi.Ray3f(o=mi.Point3f(*columns[:3]), d=mi.Vector3f(*columns[3:]))
+        hit = self.scene.mi_scene.ray_intersect(ray)
+        length = np.asarray(dr.select(hit.is_valid(), hit.t, dr.inf)).astype(np.float64)
+        normal = np.stack([np.asarray(axis) for axis in (hit.n.x, hit.n.y, hit.n.z)], axis=1).astype(
+            np.float64
+        )
+        return length, normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+
 
 class _CandidateCounter:
     """Stands before the solver's image method and notes how full the buffer of candidates is that goes in.

@@ -2,12 +2,13 @@ import inspect
 
 import pytest
 
+from models.mapped_model import MappedModel
 from models.runtime import OnnxModel
 from models.testing import GeometryModel
 from nodes import PositioningModel
 
 # mypy holds both to the protocol.
-MAKERS: list[type[PositioningModel]] = [OnnxModel, GeometryModel]
+MAKERS: list[type[PositioningModel]] = [OnnxModel, MappedModel, GeometryModel]
 
 
 @pytest.mark.parametrize("model", MAKERS)

@@ -57,6 +57,11 @@ def test_core_requirements_are_those_of_the_project() -> None:
     assert not {"torch", "sionna", "ray", "pytest"} & set(names)
 
 
+def test_shipped_weights_are_found_and_load() -> None:
+    found = doctor.weights()
+    assert (found.state, found.found) == ("ok", "ecc-r, ecc-r-map")
+
+
 def test_missing_weights_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("models.runtime.WEIGHTS", tmp_path)
     assert doctor.weights().state == "broken"
