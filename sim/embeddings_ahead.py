@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
-from nodes.encoding import Encoded, encode_together
+from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
 from sim.foresight import Fate, Foreseen, Foresight, Message
@@ -72,18 +72,26 @@ def encode_chunk(
         foresight: foresees their fixes.
         heard: from which BSs the central unit will hear.
     """
-    pilots = np.stack([channel.pilots(ue, index) for ue, index in places])
+    pilots = heard_together(channel, places)
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
     gain_db = np.empty((len(places), len(bs_ids)))
     for column, bs in enumerate(bs_ids):
-        embeddings = encode_together(
-            model, bs, list(pilots[:, column]), float(channel.noise_variance[column])
-        )
-        latent[:, column] = [embedding.latent for embedding in embeddings]
-        gain_db[:, column] = [embedding.gain_db for embedding in embeddings]
+        noise_variance = float(channel.noise_variance[column])
+        latent[:, column], gain_db[:, column] = encode_array(model, bs, pilots[column], noise_variance)
     slots, antennas, subcarriers = pilots.shape[2:]
     foreseen = None if foresight is None else foresight.of(latent, gain_db, heard)
     return Chunk(latent, gain_db, (slots, antennas, subcarriers), foreseen)
+
+
+def heard_together(channel: Channel, places: Sequence[Place]) -> npt.NDArray[np.complex64]:
+    """Pilots of snapshots, base station by base station: ``[num_bs, n, num_slots, num_ant, num_sc]``."""
+    pilots = np.empty(0, np.complex64)
+    for row, (ue, index) in enumerate(places):
+        heard = channel.pilots(ue, index)
+        if not row:
+            pilots = np.empty((len(heard), len(places), *heard.shape[1:]), np.complex64)
+        pilots[:, row] = heard
+    return pilots
 
 
 def in_order_of_time(scenario: Scenario) -> list[Place]:
