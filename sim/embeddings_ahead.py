@@ -20,11 +20,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from broker.frame import Frame
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
 from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
-from sim.foresight import Fate, Foreseen, Foresight, Message
+from sim.foresight import Fate, Foreseen, Foresight, Messages
 from sim.scenario import Scenario
 from sim.world import Channel, run_id, station_of
 
@@ -160,11 +161,11 @@ class EmbeddingsAhead:
         assert self._chunk is not None
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
-    def message(self, column: int, ue: str, index: int) -> Message | None:
-        """The message foreseen for a BS, if any."""
+    def message(self, column: int, ue: str, index: int) -> tuple[Messages, int] | None:
+        """The messages foreseen for a BS, if any, and which of them is that of a snapshot."""
         row = self._find((ue, index))
         assert self._chunk is not None
-        return None if self._chunk.foreseen is None else self._chunk.foreseen.messages[column][row]
+        return None if self._chunk.foreseen is None else (self._chunk.foreseen.messages[column], row)
 
     def fused(self, snapshot: Snapshot) -> tuple[npt.NDArray[Any], npt.NDArray[Any], bool] | None:
         """Position, covariance and whether they are finite, if just what arrived was foreseen."""
@@ -252,18 +253,53 @@ class EarlyStation(BaseStation):
 
     ahead: EmbeddingsAhead
     column: int
+    _usual: tuple[Messages | None, Payload | None, bool] = (None, None, False)
+    """The messages looked at last, with the size that was sent then, and whether they are of that size."""
 
     def _embed(
         self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
     ) -> Embedding:
         return self.ahead.embedding(self.column, ue, seq)
 
+    def snapshot(
+        self,
+        ue: str,
+        seq: int | None,
+        t_sample_ns: int,
+        pilots: npt.NDArray[np.complex64],
+        noise_variance: float,
+        t_publish_ns: int,
+    ) -> Frame | None:
+        """As of any station; what was foreseen only needs its times."""
+        if self._policy is None and self.up and seq is not None:
+            found = self.ahead.message(self.column, ue, seq)
+            if found is not None:
+                messages, row = found
+                if self._is_as_usual(messages):
+                    self._next_seq[ue] = seq + 1
+                    return Frame(
+                        self.run, self.bs_id, ue, seq, t_sample_ns, t_publish_ns,
+                        messages.dims, messages.bits, messages.step,
+                        messages.gain_db[row], self._model.digest, messages.payload[row],
+                    )  # fmt: skip
+        return super().snapshot(ue, seq, t_sample_ns, pilots, noise_variance, t_publish_ns)
+
+    def _is_as_usual(self, messages: Messages) -> bool:
+        """Whether messages are of the size that is sent."""
+        if messages is not self._usual[0] or self._payload is not self._usual[1]:
+            payload = self._payload
+            same = (messages.dims, messages.bits, messages.step) == (
+                payload.dims, payload.bits, self.step(payload.bits),
+            )  # fmt: skip
+            self._usual = messages, payload, same
+        return self._usual[2]
+
     def _pack(self, ue: str, seq: int, embedding: Embedding, payload: Payload, step: float) -> bytes:
-        message = self.ahead.message(self.column, ue, seq)
-        if message is not None and (message.dims, message.bits, message.step) == (
-            payload.dims, payload.bits, step,
-        ):  # fmt: skip
-            return message.payload
+        found = self.ahead.message(self.column, ue, seq)
+        if found is not None:
+            messages, row = found
+            if (messages.dims, messages.bits, messages.step) == (payload.dims, payload.bits, step):
+                return messages.payload[row]
         return super()._pack(ue, seq, embedding, payload, step)
 
 

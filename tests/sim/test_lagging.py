@@ -62,7 +62,7 @@ def test_all_that_is_written_is_the_same_in_the_same_order(monkeypatch: pytest.M
     lagging = run_quietly(CROWDED, wire=many)
     monkeypatch.setattr(sim.api, "may_lag", lambda scenario: False)
     prompt = run_quietly(CROWDED, wire=each)
-    assert each.times > 10 * many.times
+    assert each.times > 9 * many.times  # handed over at each fault, too
     assert each.frames == many.frames
     assert (lagging.fingerprint, lagging.digest) == (prompt.fingerprint, prompt.digest)
     assert lagging.fixes.equals(prompt.fixes)
