@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,10 +46,11 @@ Place = tuple[str, int]
 class Chunk:
     """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
 
-    ``foreseen`` is what becomes of them if nothing comes in between, where that can be told.
+    ``foreseen`` is what becomes of them if nothing comes in between, where that can be told. From another
+    process there is no ``latent`` then: its messages are all that is wanted of it as a rule.
     """
 
-    latent: npt.NDArray[np.float32]
+    latent: npt.NDArray[np.float32] | None
     gain_db: npt.NDArray[np.float64]
     csi_shape: tuple[int, int, int]
     foreseen: Foreseen | None = None
@@ -142,6 +143,8 @@ class EmbeddingsAhead:
         self._chunk: Chunk | None = None
         self._pool = _pool(scenario, processes, foresee) if processes else None
         self._most_under_way = CHUNKS_AHEAD * processes
+        if self._pool is not None:
+            self._hand_out()  # they take a second or two to start, which need not be waited for
         self.noise_variance = channel.noise_variance
         """As of the channel."""
         self._silence: npt.NDArray[np.complex64] | None = None
@@ -159,6 +162,10 @@ class EmbeddingsAhead:
         """What a BS, told by its place in the scenario, makes of a snapshot; to be asked in order of time."""
         row = self._find((ue, index))
         assert self._chunk is not None
+        if self._chunk.latent is None:  # nobody foresaw that it would be wanted
+            again = encode_chunk(self._channel, self._model, self._bs_ids, list(self._row))
+            self._chunk = replace(again, foreseen=self._chunk.foreseen)
+        assert self._chunk.latent is not None
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
     def message(self, column: int, ue: str, index: int) -> tuple[Messages, int] | None:
@@ -345,4 +352,5 @@ def _get_ready(scenario: Scenario, foresee: bool) -> None:
 
 def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
     channel, model, bs_ids, foresight = _here
-    return encode_chunk(channel, model, bs_ids, places, foresight, heard)
+    chunk = encode_chunk(channel, model, bs_ids, places, foresight, heard)
+    return chunk if chunk.foreseen is None else replace(chunk, latent=None)
