@@ -145,7 +145,7 @@ class FrameEncoder:
 
 
 def _in_common(frame: Frame) -> tuple[bytes, bytes, bytes, int, int]:
-    """Topic, what stands before and after the numbers in the header, size of payloads and bits that are zero."""
+    """Topic, header before and after the numbers, size of payloads, and the bits in them that are zero."""
     head = _ARRAY_OF_12 + _PACKER.pack((VERSION, frame.run, frame.bs, frame.ue))[1:]
     middle = _PACKER.pack((frame.dims, frame.bits, float(frame.step)))[1:]
     filling = (1 << -frame.payload_bits % 8) - 1

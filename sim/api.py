@@ -269,7 +269,7 @@ def run(
 
 @contextmanager
 def rare_collections() -> Iterator[None]:
-    """Have the garbage collector look seldom: a run leaves no cycles, and thousands of objects on their way."""
+    """Have the garbage collector look seldom: a run has no cycles, and thousands of objects on their way."""
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], ALLOCATED_BETWEEN_COLLECTIONS) if before[0] else 0, *before[1:])
     try:

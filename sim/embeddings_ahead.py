@@ -47,10 +47,10 @@ class Chunk:
     """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
 
     ``foreseen`` is what becomes of them if nothing comes in between, where that can be told. From another
-    process there is no ``latent`` then: its messages are all that is wanted of it as a rule.
+    process ``latent`` is empty then: messages are all that is wanted as a rule.
     """
 
-    latent: npt.NDArray[np.float32] | None
+    latent: npt.NDArray[np.float32]
     gain_db: npt.NDArray[np.float64]
     csi_shape: tuple[int, int, int]
     foreseen: Foreseen | None = None
@@ -162,10 +162,9 @@ class EmbeddingsAhead:
         """What a BS, told by its place in the scenario, makes of a snapshot; to be asked in order of time."""
         row = self._find((ue, index))
         assert self._chunk is not None
-        if self._chunk.latent is None:  # nobody foresaw that it would be wanted
+        if not len(self._chunk.latent):  # nobody foresaw that it would be wanted
             again = encode_chunk(self._channel, self._model, self._bs_ids, list(self._row))
             self._chunk = replace(again, foreseen=self._chunk.foreseen)
-        assert self._chunk.latent is not None
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
     def message(self, column: int, ue: str, index: int) -> tuple[Messages, int] | None:
@@ -353,4 +352,4 @@ def _get_ready(scenario: Scenario, foresee: bool) -> None:
 def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
     channel, model, bs_ids, foresight = _here
     chunk = encode_chunk(channel, model, bs_ids, places, foresight, heard)
-    return chunk if chunk.foreseen is None else replace(chunk, latent=None)
+    return chunk if chunk.foreseen is None else replace(chunk, latent=chunk.latent[:0])

@@ -86,7 +86,8 @@ class Fingerprint:
         return self._contents.hexdigest()
 
     def _hash(self, entries: list[tuple[int, int, Event, bytes]]) -> None:
-        lines, contents = [], []
+        lines: list[bytes] = []
+        contents: list[bytes] = []
         for _, _, event, content in entries:
             line = f"{event}\n".encode()
             lines.append(line)

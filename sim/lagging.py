@@ -154,7 +154,7 @@ class LaggingWorld(World):
         due = []
         while processed and processed[0].t_publish_ns < t_ns:
             due.append(processed.popleft())
-        self._send(due)
+        self._hand_over(due)
         delivered, sent = [], []
         for fate in self.fronthaul.advance(t_ns - 1):
             if fate.kind == "delivered":

@@ -91,7 +91,4 @@ def same_frames(received: Sequence[Sequence[bytes]], published: Sequence[Parts])
         return sorted(map(tuple, received)) == sorted(published)
     if len(received) != len(published):
         return False
-    for parts in received:
-        if len(parts) != 3 or by_header.pop(parts[1], None) != tuple(parts):
-            return False
-    return True
+    return all(len(parts) == 3 and by_header.pop(parts[1], None) == tuple(parts) for parts in received)

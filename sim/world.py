@@ -214,10 +214,10 @@ class World:
     def _publish(self) -> None:
         """Frames that are processed now go over the bus into the fronthaul."""
         now_ns = self._agenda.now_ns
-        self._send(self._outbox.pop(now_ns))
+        self._hand_over(self._outbox.pop(now_ns))
         self._look_ahead()
 
-    def _send(self, frames: Iterable[Frame]) -> None:
+    def _hand_over(self, frames: Iterable[Frame]) -> None:
         """Publish frames, in order of time, and offer them to the fronthaul law."""
         published: list[tuple[Frame, Parts]] = []
         for frame in frames:

@@ -32,9 +32,7 @@ class Air:
             ]
         )
         self._frequency_hz = self.radio.frequency_hz()
-        self._recent: dict[
-            tuple[int, int, bytes], tuple[PathTable, NDArray[np.complex64], Floats]
-        ] = {}
+        self._recent: dict[tuple[int, int, bytes], tuple[PathTable, NDArray[np.complex64], Floats]] = {}
 
     @property
     def noise_variance(self) -> Floats:

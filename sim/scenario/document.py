@@ -157,7 +157,7 @@ def dump(mapping: dict[str, Any]) -> str:
 def block(mapping: dict[str, Any], indent: str) -> Iterator[str]:
     """The text that ruamel.yaml writes of a mapping, which a thousand UEs need not wait for.
 
-    What is most of such a file, mappings and plain text in them, is written here, and the rest by ruamel.yaml.
+    What is most of such a file, mappings and plain text in them, is written here, the rest by ruamel.yaml.
     """
     for key, value in mapping.items():
         is_plain = PLAIN.fullmatch(key)
