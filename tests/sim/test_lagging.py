@@ -109,7 +109,7 @@ def test_nothing_is_handed_over_before_there_is_much() -> None:
 def calls_per_fix(ues: int, seconds: int) -> float:
     """Function calls of one more fix, between a run and one twice as long."""
     way = walking_from(60, "1 Hz") | {"count": ues, "stagger": f"{1000 // ues} ms"}
-    calls, fixes = [], []
+    calls, fixes = list[int](), list[int]()
     for length in (seconds, 2 * seconds):
         profile = cProfile.Profile()
         profile.enable()
