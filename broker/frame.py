@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import msgpack
 
 VERSION = 1
+MOST_STREAMS = 1 << 16
+"""Most streams of which a `FrameEncoder` keeps what is the same in all of their frames."""
 OVERHEAD_BYTES = 54
 """Of each frame: Ethernet preamble 8, header 14, check sequence 4, gap 12; VLAN tag 4; eCPRI headers 12."""
 
@@ -104,6 +106,50 @@ def frame_parts(frame: Frame) -> tuple[bytes, bytes, bytes]:
     )
     header = _ARRAY_OF_12 + head[1:] + _TAIL.pack(_FLOAT32, frame.gain_db, _BIN8, 8, frame.model)
     return frame.topic.encode(), header, frame.payload
+
+
+class FrameEncoder:
+    """`encode_frame` for frame after frame: what those of a stream have in common is checked and packed once.
+
+    limits: of what a receiver looks at.
+    """
+
+    def __init__(self, limits: FrameLimits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._streams: dict[tuple[Any, ...], tuple[bytes, bytes, bytes, int, int]] = {}
+
+    def encode(self, frame: Frame) -> tuple[bytes, bytes, bytes]:
+        """Turn a frame into topic, header and payload. Raises FrameError where a receiver would refuse it."""
+        key = (frame.run, frame.bs, frame.ue, frame.dims, frame.bits, frame.step, frame.model)
+        stream = self._streams.get(key)
+        if stream is None:
+            check_frame(frame, self._limits)
+            if len(self._streams) >= MOST_STREAMS:
+                self._streams.clear()
+            stream = self._streams[key] = _in_common(frame)
+        topic, head, middle, size, filling = stream
+        payload, gain_db = frame.payload, frame.gain_db
+        numbers = (frame.seq, frame.t_sample_ns, frame.t_publish_ns)
+        for value in numbers:
+            if type(value) is not int or not 0 <= value < _INT64:
+                check_frame(frame, self._limits)
+        if (
+            numbers[2] < numbers[1]
+            or not abs(gain_db) <= 1e6
+            or len(payload) != size
+            or payload[-1] & filling
+        ):
+            check_frame(frame, self._limits)
+        tail = _TAIL.pack(_FLOAT32, gain_db, _BIN8, 8, frame.model)
+        return topic, b"".join((head, _PACKER.pack(numbers)[1:], middle, tail)), payload
+
+
+def _in_common(frame: Frame) -> tuple[bytes, bytes, bytes, int, int]:
+    """Topic, header before and after the numbers, size of payloads, and the bits in them that are zero."""
+    head = _ARRAY_OF_12 + _PACKER.pack((VERSION, frame.run, frame.bs, frame.ue))[1:]
+    middle = _PACKER.pack((frame.dims, frame.bits, float(frame.step)))[1:]
+    filling = (1 << -frame.payload_bits % 8) - 1
+    return frame.topic.encode(), head, middle, len(frame.payload), filling
 
 
 def decode_frame(

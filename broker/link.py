@@ -47,8 +47,7 @@ class FronthaulLink:
     def __init__(self, name: str, law: FronthaulLaw, seed: int) -> None:
         self.name = name
         self.law = law
-        self.due_ns = NEVER
-        """No fate comes before this time: until then `advance` may be left out."""
+        self._due_ns: int | None = None
         self._now_ns = 0
         self._queue = queue_for(law)
         self._sending: Carried | None = None
@@ -111,14 +110,14 @@ class FronthaulLink:
         drops = self._fates[known:]
         if drops:
             del self._fates[known:]
-        self._look_ahead()
+        self._due_ns = None
         return drops
 
     def advance(self, t_ns: int) -> list[Fate]:
         """Give everything that happened up to and including a time, in order."""
         self._run(t_ns)
         fates, self._fates = self._fates, []
-        self._look_ahead()
+        self._due_ns = None
         if len(fates) > 1:
             fates.sort(key=in_order)
         return fates
@@ -126,7 +125,14 @@ class FronthaulLink:
     def catch_up(self, t_ns: int) -> None:
         """Work through what happened up to a time; its fates are kept for the next `advance`."""
         self._run(max(t_ns, self._now_ns))
-        self._look_ahead()
+        self._due_ns = None
+
+    @property
+    def due_ns(self) -> int:
+        """No fate comes before this time: until then `advance` may be left out."""
+        if self._due_ns is None:
+            self._due_ns = self._look_ahead()
+        return self._due_ns
 
     def next_event_ns(self) -> int | None:
         """Give a time before which no fate will come, or None when none comes by itself.
@@ -163,7 +169,7 @@ class FronthaulLink:
         if up is not None:
             self._is_up = up
             self._cut_if_down(t_ns)
-        self._look_ahead()
+        self._due_ns = None
 
     @property
     def is_up(self) -> bool:
@@ -212,7 +218,13 @@ class FronthaulLink:
             raise ValueError(f"link {self.name} is at {self._now_ns} ns, cannot go back to {t_ns} ns")
         while True:
             arrival_ns = self._travelling[0][0] if self._travelling else NEVER
-            soonest_ns = min(arrival_ns, self._finish_ns, self._boundary_ns, self._cross_ns)
+            soonest_ns = arrival_ns
+            if self._finish_ns < soonest_ns:
+                soonest_ns = self._finish_ns
+            if self._boundary_ns < soonest_ns:
+                soonest_ns = self._boundary_ns
+            if self._cross_ns < soonest_ns:
+                soonest_ns = self._cross_ns
             if soonest_ns > t_ns:
                 break
             if soonest_ns == arrival_ns:
@@ -225,20 +237,19 @@ class FronthaulLink:
                 self._admit_cross_traffic(soonest_ns)
         self._now_ns = t_ns
 
-    def _look_ahead(self) -> None:
+    def _look_ahead(self) -> int:
         """Find out when the next fate can come, as things stand."""
         if self._fates:
-            self.due_ns = self._fates[0].t_ns  # they were noted as they happened
-            return
-        self.due_ns = self._travelling[0][0] if self._travelling else NEVER
+            return self._fates[0].t_ns  # they were noted as they happened
+        first_ns = self._travelling[0][0] if self._travelling else NEVER
         carried = self._sending
         if carried is None or self._inside == len(self._travelling):
-            return
+            return first_ns
         due_ns = self._finish_ns
         if self._inside == len(self._travelling) + 1 and carried.packet is not None and due_ns != NEVER:
             lost, _ = self._loss.draw(self._bad, *carried.loss_draws)
             due_ns = due_ns if lost else self._arrival_ns(carried, due_ns)
-        self.due_ns = min(self.due_ns, due_ns, self._boundary_ns)
+        return min(first_ns, due_ns, self._boundary_ns)
 
     def _admit(self, carried: Carried, t_ns: int) -> None:
         if not (self._is_up and not self._in_outage):

@@ -185,9 +185,24 @@ def pack_many(indices: Indices, bits: int) -> list[bytes]:
     """`pack` of each row of ``[num, dims]``, in one go."""
     check_bits(bits)
     num, dims = indices.shape
-    as_bits = np.unpackbits(indices.astype(">u2").view(np.uint8), axis=1).reshape(num, dims, 16)
-    packed = np.packbits(as_bits[:, :, 16 - bits :].reshape(num, dims * bits), axis=1)
-    return [row.tobytes() for row in packed]
+    # Eight indices of Q bits fill Q bytes: they are put together four at a time, or eight where those fit.
+    together = 8 if bits <= 8 else 4
+    if together * bits % 8:  # four of an odd number of bits end within a byte
+        as_bits = np.unpackbits(indices.astype(">u2").view(np.uint8), axis=1).reshape(num, dims, 16)
+        packed = np.packbits(as_bits[:, :, 16 - bits :].reshape(num, dims * bits), axis=1)
+        return [row.tobytes() for row in packed]
+    groups = -(-dims // together)
+    padded = np.zeros((num, groups * together), np.uint64)
+    padded[:, :dims] = indices
+    columns = padded.reshape(num, groups, together)
+    words = columns[:, :, 0]
+    for at in range(1, together):
+        words = words << np.uint64(bits) | columns[:, :, at]
+    size = together * bits // 8
+    as_bytes = words.astype(">u8").view(np.uint8).reshape(num, groups, 8)[:, :, 8 - size :]
+    flat = as_bytes.reshape(num, groups * size).tobytes()
+    length = packed_size_bytes(dims, bits)
+    return [flat[at : at + length] for at in range(0, num * groups * size, groups * size)]
 
 
 def unpack(payload: bytes, dims: int, bits: int) -> Indices:

@@ -132,6 +132,35 @@ def synthesise(
     Returns:
         Channel ``[G, num_slots, num_ant, num_sc]``, complex64.
     """
+    left = path_waves(
+        gain,
+        delay_s,
+        ue_direction,
+        bs_direction,
+        antenna_position_m,
+        velocity_mps,
+        slot_time_s,
+        carrier_hz,
+    )
+    return over_tones(
+        left, delay_s, clock_offset_s, frequency_hz, slot_time_s.shape[-1], antenna_position_m.shape[-2]
+    )
+
+
+def path_waves(
+    gain: Any,
+    delay_s: Any,
+    ue_direction: Any,
+    bs_direction: Any,
+    antenna_position_m: Any,
+    velocity_mps: Any,
+    slot_time_s: Any,
+    carrier_hz: float,
+) -> Any:
+    """What `synthesise` makes of its arguments before clocks and subcarriers come in, ``[G, T·num_ant, K]``.
+
+    Snapshots that have paths and velocity in common share it.
+    """
     xp = array_namespace(gain, delay_s)
     turn = 2 * np.pi
     wavelength = SPEED_OF_LIGHT_MPS / carrier_hz
@@ -141,13 +170,20 @@ def synthesise(
     slots = _phasor(xp, turn * doppler_hz[..., None] * slot_time_s)  # [G, K, T]
     reach_m = xp.matmul(bs_direction, xp.permute_dims(antenna_position_m, (0, 2, 1)))  # [G, K, M]
     antennas = _phasor(xp, turn / wavelength * reach_m)
-    late_s = delay_s + clock_offset_s[:, None]
-    tones = _phasor(xp, -turn * late_s[..., None] * frequency_hz)  # [G, K, N]
     start = (gain * carrier)[..., None] * slots
     left = start[..., :, None] * antennas[..., None, :]  # [G, K, T, M]
     links, paths, num_slots, num_ant = left.shape
-    left = xp.permute_dims(xp.reshape(left, (links, paths, num_slots * num_ant)), (0, 2, 1))
-    return xp.reshape(xp.matmul(left, tones), (links, num_slots, num_ant, tones.shape[-1]))
+    return xp.permute_dims(xp.reshape(left, (links, paths, num_slots * num_ant)), (0, 2, 1))
+
+
+def over_tones(
+    left: Any, delay_s: Any, clock_offset_s: Any, frequency_hz: Any, num_slots: int, num_ant: int
+) -> Any:
+    """The rest of `synthesise`: the channel out of `path_waves`."""
+    xp = array_namespace(left, delay_s)
+    late_s = delay_s + clock_offset_s[:, None]
+    tones = _phasor(xp, -2 * np.pi * late_s[..., None] * frequency_hz)  # [G, K, N]
+    return xp.reshape(xp.matmul(left, tones), (left.shape[0], num_slots, num_ant, tones.shape[-1]))
 
 
 def _phasor(xp: Any, angle: Any) -> Any:

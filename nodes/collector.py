@@ -34,6 +34,9 @@ class Verdict:
         return self.kind in ("accepted", "completes", "revises")
 
 
+ACCEPTED, COMPLETES = Verdict("accepted"), Verdict("completes")
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A frame and when it came."""
@@ -169,9 +172,9 @@ class Collector:
             self._close(key, gathering, t_arrival_ns)
             return Verdict("revises")
         if len(gathering.arrivals) < len(self.expected):
-            return Verdict("accepted")
+            return ACCEPTED
         self._close(key, gathering, t_arrival_ns)
-        return Verdict("completes")
+        return COMPLETES
 
     def _follows(self, frame: Frame, t_arrival_ns: int) -> bool:
         place, gap = self._streams[frame.bs, frame.ue].see(frame.seq, frame.t_sample_ns)

@@ -49,6 +49,10 @@ class SequenceMonitor:
             t_sample_ns: its sample time; rises with the number in an honest stream.
         """
         newer = t_sample_ns > self.newest_sample_ns
+        if newer and seq == self.next_seq and not self._missing:
+            self.next_seq = seq + 1
+            self.newest_sample_ns = t_sample_ns
+            return Place.NEXT, None
         if seq in self._missing and not newer:
             self._missing.remove(seq)
             return Place.OVERTAKEN, None

@@ -1,5 +1,6 @@
 """Run a scenario from Python."""
 
+import gc
 import shutil
 import tempfile
 import time
@@ -30,6 +31,7 @@ from sim.wire import BusWire, Wire
 from sim.world import Channel, World, base_stations, run_id
 
 RUNS_FOLDER = Path("runs")
+ALLOCATED_BETWEEN_COLLECTIONS = 50_000
 
 
 class Watch(Protocol):
@@ -242,6 +244,7 @@ def run(
         )
         if fuser is not None:
             world.centre.unit.fuse_with(fuser)
+        stack.enter_context(rare_collections())
         complete, cut_short = False, True
         if watch is not None:
             world.listen(watch.takes)
@@ -262,6 +265,17 @@ def run(
     if out is None:
         remove_with(result)
     return result
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Have the garbage collector look seldom: a run has no cycles, and thousands of objects on their way."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], ALLOCATED_BETWEEN_COLLECTIONS) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager

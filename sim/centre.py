@@ -5,8 +5,6 @@ The world feeds it from the bus, a replay from a recording.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from broker.bus import Arrival
 from broker.frame import Frame, decode_frame
 from nodes import CentralUnit, CuPolicy, Fix, Miss, PositioningModel, Track, TrackerParams, Verdict
@@ -217,4 +215,4 @@ def track_bytes(track: Track | None) -> bytes:
     """A track as the digest sees it."""
     if track is None:
         return b""
-    return np.concatenate([track.position_m, track.velocity_mps, track.covariance.ravel()]).tobytes()
+    return track.position_m.tobytes() + track.velocity_mps.tobytes() + track.covariance.tobytes()

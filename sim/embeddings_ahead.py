@@ -13,18 +13,19 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from broker.frame import Frame
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
-from nodes.encoding import Encoded, encode_together
+from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
-from sim.foresight import Fate, Foreseen, Foresight, Message
+from sim.foresight import Fate, Foreseen, Foresight, Messages
 from sim.scenario import Scenario
 from sim.world import Channel, run_id, station_of
 
@@ -45,7 +46,8 @@ Place = tuple[str, int]
 class Chunk:
     """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
 
-    ``foreseen`` is what becomes of them if nothing comes in between, where that can be told.
+    ``foreseen`` is what becomes of them if nothing comes in between, where that can be told. From another
+    process ``latent`` is empty then: messages are all that is wanted as a rule.
     """
 
     latent: npt.NDArray[np.float32]
@@ -72,18 +74,26 @@ def encode_chunk(
         foresight: foresees their fixes.
         heard: from which BSs the central unit will hear.
     """
-    pilots = np.stack([channel.pilots(ue, index) for ue, index in places])
+    pilots = heard_together(channel, places)
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
     gain_db = np.empty((len(places), len(bs_ids)))
     for column, bs in enumerate(bs_ids):
-        embeddings = encode_together(
-            model, bs, list(pilots[:, column]), float(channel.noise_variance[column])
-        )
-        latent[:, column] = [embedding.latent for embedding in embeddings]
-        gain_db[:, column] = [embedding.gain_db for embedding in embeddings]
+        noise_variance = float(channel.noise_variance[column])
+        latent[:, column], gain_db[:, column] = encode_array(model, bs, pilots[column], noise_variance)
     slots, antennas, subcarriers = pilots.shape[2:]
     foreseen = None if foresight is None else foresight.of(latent, gain_db, heard)
     return Chunk(latent, gain_db, (slots, antennas, subcarriers), foreseen)
+
+
+def heard_together(channel: Channel, places: Sequence[Place]) -> npt.NDArray[np.complex64]:
+    """Pilots of snapshots, base station by base station: ``[num_bs, n, num_slots, num_ant, num_sc]``."""
+    pilots = np.empty(0, np.complex64)
+    for row, (ue, index) in enumerate(places):
+        heard = channel.pilots(ue, index)
+        if not row:
+            pilots = np.empty((len(heard), len(places), *heard.shape[1:]), np.complex64)
+        pilots[:, row] = heard
+    return pilots
 
 
 def in_order_of_time(scenario: Scenario) -> list[Place]:
@@ -133,6 +143,8 @@ class EmbeddingsAhead:
         self._chunk: Chunk | None = None
         self._pool = _pool(scenario, processes, foresee) if processes else None
         self._most_under_way = CHUNKS_AHEAD * processes
+        if self._pool is not None:
+            self._hand_out()  # they take a second or two to start, which need not be waited for
         self.noise_variance = channel.noise_variance
         """As of the channel."""
         self._silence: npt.NDArray[np.complex64] | None = None
@@ -150,13 +162,16 @@ class EmbeddingsAhead:
         """What a BS, told by its place in the scenario, makes of a snapshot; to be asked in order of time."""
         row = self._find((ue, index))
         assert self._chunk is not None
+        if not len(self._chunk.latent):  # nobody foresaw that it would be wanted
+            again = encode_chunk(self._channel, self._model, self._bs_ids, list(self._row))
+            self._chunk = replace(again, foreseen=self._chunk.foreseen)
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
-    def message(self, column: int, ue: str, index: int) -> Message | None:
-        """The message foreseen for a BS, if any."""
+    def message(self, column: int, ue: str, index: int) -> tuple[Messages, int] | None:
+        """The messages foreseen for a BS, if any, and which of them is that of a snapshot."""
         row = self._find((ue, index))
         assert self._chunk is not None
-        return None if self._chunk.foreseen is None else self._chunk.foreseen.messages[column][row]
+        return None if self._chunk.foreseen is None else (self._chunk.foreseen.messages[column], row)
 
     def fused(self, snapshot: Snapshot) -> tuple[npt.NDArray[Any], npt.NDArray[Any], bool] | None:
         """Position, covariance and whether they are finite, if just what arrived was foreseen."""
@@ -244,18 +259,53 @@ class EarlyStation(BaseStation):
 
     ahead: EmbeddingsAhead
     column: int
+    _usual: tuple[Messages | None, Payload | None, bool] = (None, None, False)
+    """The messages looked at last, with the size that was sent then, and whether they are of that size."""
 
     def _embed(
         self, ue: str, seq: int, pilots: npt.NDArray[np.complex64], noise_variance: float
     ) -> Embedding:
         return self.ahead.embedding(self.column, ue, seq)
 
+    def snapshot(
+        self,
+        ue: str,
+        seq: int | None,
+        t_sample_ns: int,
+        pilots: npt.NDArray[np.complex64],
+        noise_variance: float,
+        t_publish_ns: int,
+    ) -> Frame | None:
+        """As of any station; what was foreseen only needs its times."""
+        if self._policy is None and self.up and seq is not None:
+            found = self.ahead.message(self.column, ue, seq)
+            if found is not None:
+                messages, row = found
+                if self._is_as_usual(messages):
+                    self._next_seq[ue] = seq + 1
+                    return Frame(
+                        self.run, self.bs_id, ue, seq, t_sample_ns, t_publish_ns,
+                        messages.dims, messages.bits, messages.step,
+                        messages.gain_db[row], self._model.digest, messages.payload[row],
+                    )  # fmt: skip
+        return super().snapshot(ue, seq, t_sample_ns, pilots, noise_variance, t_publish_ns)
+
+    def _is_as_usual(self, messages: Messages) -> bool:
+        """Whether messages are of the size that is sent."""
+        if messages is not self._usual[0] or self._payload is not self._usual[1]:
+            payload = self._payload
+            same = (messages.dims, messages.bits, messages.step) == (
+                payload.dims, payload.bits, self.step(payload.bits),
+            )  # fmt: skip
+            self._usual = messages, payload, same
+        return self._usual[2]
+
     def _pack(self, ue: str, seq: int, embedding: Embedding, payload: Payload, step: float) -> bytes:
-        message = self.ahead.message(self.column, ue, seq)
-        if message is not None and (message.dims, message.bits, message.step) == (
-            payload.dims, payload.bits, step,
-        ):  # fmt: skip
-            return message.payload
+        found = self.ahead.message(self.column, ue, seq)
+        if found is not None:
+            messages, row = found
+            if (messages.dims, messages.bits, messages.step) == (payload.dims, payload.bits, step):
+                return messages.payload[row]
         return super()._pack(ue, seq, embedding, payload, step)
 
 
@@ -301,4 +351,5 @@ def _get_ready(scenario: Scenario, foresee: bool) -> None:
 
 def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
     channel, model, bs_ids, foresight = _here
-    return encode_chunk(channel, model, bs_ids, places, foresight, heard)
+    chunk = encode_chunk(channel, model, bs_ids, places, foresight, heard)
+    return chunk if chunk.foreseen is None else replace(chunk, latent=chunk.latent[:0])

@@ -1,19 +1,19 @@
 """The two hashes of a run: what happened when (portable), and with which content (this machine)."""
 
 import hashlib
-import heapq
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HASH_BYTES = 16
 ORDER = ("sample", "publish", "drop", "arrive", "late", "refuse", "fix", "revise", "miss")
 """Of events of one nanosecond: faults first, then the way of a frame."""
 
+_NEVER = 1 << 63
 _RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happened, in words that are the same on every machine.
 
     Times, names, counts and sizes only: nothing that comes out of floating-point arithmetic on channels,
@@ -26,8 +26,8 @@ class Event:
     detail: str = ""
 
     def __str__(self) -> str:
-        seconds, nanoseconds = divmod(self.t_ns, 1_000_000_000)
-        return f"{seconds}.{nanoseconds:09d} {self.kind} {self.entity} {self.detail}".rstrip()
+        t_ns, kind, entity, detail = self
+        return f"{t_ns // 1_000_000_000}.{t_ns % 1_000_000_000:09d} {kind} {entity} {detail}".rstrip()
 
 
 class Fingerprint:
@@ -42,6 +42,7 @@ class Fingerprint:
 
     def __init__(self, listener: Callable[[Event], None] | None = None) -> None:
         self._pending: list[tuple[int, int, Event, bytes]] = []
+        self._soonest_ns = _NEVER
         self._events = hashlib.blake2b(digest_size=HASH_BYTES)
         self._contents = hashlib.blake2b(digest_size=HASH_BYTES)
         self._listener = listener
@@ -49,12 +50,21 @@ class Fingerprint:
 
     def add(self, event: Event, content: bytes = b"") -> None:
         """Take an event, and the content (payload, fix, track) that only the digest covers."""
-        heapq.heappush(self._pending, (event.t_ns, _RANK.get(event.kind, -1), event, content))
+        t_ns = event.t_ns
+        self._pending.append((t_ns, _RANK.get(event.kind, -1), event, content))
+        if t_ns < self._soonest_ns:
+            self._soonest_ns = t_ns
 
     def advance(self, t_ns: int) -> None:
         """Hash all events before `t_ns`; none may be added before it from now on."""
-        while self._pending and self._pending[0][0] < t_ns:
-            self._hash(*heapq.heappop(self._pending)[2:])
+        if self._soonest_ns >= t_ns:
+            return
+        pending = self._pending
+        pending.sort()
+        count = bisect_left(pending, (t_ns,))
+        self._pending = pending[count:]
+        self._soonest_ns = self._pending[0][0] if self._pending else _NEVER
+        self._hash(pending[:count])
 
     @staticmethod
     def rank(kind: str) -> int:
@@ -63,8 +73,7 @@ class Fingerprint:
 
     def finish(self) -> None:
         """Hash what is left."""
-        while self._pending:
-            self._hash(*heapq.heappop(self._pending)[2:])
+        self.advance(_NEVER)
 
     @property
     def fingerprint(self) -> str:
@@ -76,10 +85,16 @@ class Fingerprint:
         """Hash of the same and of payload bits, fixes and tracks: equal on one machine and its versions."""
         return self._contents.hexdigest()
 
-    def _hash(self, event: Event, content: bytes) -> None:
-        line = f"{event}\n".encode()
-        self._events.update(line)
-        self._contents.update(line + len(content).to_bytes(8, "little") + content)
-        self.count += 1
+    def _hash(self, entries: list[tuple[int, int, Event, bytes]]) -> None:
+        lines: list[bytes] = []
+        contents: list[bytes] = []
+        for _, _, event, content in entries:
+            line = f"{event}\n".encode()
+            lines.append(line)
+            contents += (line, len(content).to_bytes(8, "little"), content)
+        self._events.update(b"".join(lines))
+        self._contents.update(b"".join(contents))
+        self.count += len(entries)
         if self._listener is not None:
-            self._listener(event)
+            for _, _, event, _ in entries:
+                self._listener(event)

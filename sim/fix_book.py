@@ -1,6 +1,7 @@
 """Snapshots and what the CU makes of them: one row each, a fix or missed, beside the truth."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ Floats = npt.NDArray[np.float64]
 SnapshotKey = tuple[str, int]
 """UE and sample time."""
 
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _NO_POSITION = (None,) * 3
 _NO_COVARIANCE = (None,) * 6
 
@@ -63,7 +63,7 @@ class FixBook:
         if snapshot is None:
             return None
         self.fixes += 1
-        self._write(tuple(self._row(snapshot, fix.t_fix_ns, fix.track, fix)))
+        self._write(self._row(snapshot, fix.t_fix_ns, fix.track, fix))
         self._freshest_ns[fix.ue] = max(fix.t_sample_ns, self._freshest_ns.get(fix.ue, fix.t_sample_ns))
         return snapshot
 
@@ -73,34 +73,41 @@ class FixBook:
         if snapshot is None:
             return None
         self.missed += 1
-        self._write(tuple(self._row(snapshot, t_ns, track, None)))
+        self._write(self._row(snapshot, t_ns, track, None))
         return snapshot
 
-    def _row(self, snapshot: Snapshot, t_ns: int, track: Track | None, fix: Fix | None) -> Iterator[Any]:
+    def _row(self, snapshot: Snapshot, t_ns: int, track: Track | None, fix: Fix | None) -> tuple[Any, ...]:
         """The values of a row, in the order of the columns."""
         true = snapshot.position_m
-        yield from (snapshot.ue, snapshot.seq, snapshot.t_sample_ns, t_ns)
-        yield from _NO_POSITION if fix is None else fix.position_m.tolist()
-        yield from _NO_COVARIANCE if fix is None else upper(fix.covariance_m2)
-        yield from _NO_POSITION if track is None else track.position_m.tolist()
-        yield from _NO_POSITION if track is None else track.velocity_mps.tolist()
-        yield from _NO_COVARIANCE if track is None else upper(track.covariance)
-        yield from true.tolist()
-        yield None if fix is None else distance(fix.position_m, true)
-        yield None if track is None else distance(track.position_m, true)
-        yield "" if fix is None else ",".join(fix.bs_used)
-        yield 0 if fix is None else len(fix.bs_used)
-        yield None if fix is None else (t_ns - snapshot.t_sample_ns) / NANOSECONDS_PER_SECOND
         freshest_ns = self._freshest_ns.get(snapshot.ue)
-        yield None if freshest_ns is None else (t_ns - freshest_ns) / NANOSECONDS_PER_SECOND
-        yield fix is None
+        return (
+            snapshot.ue,
+            snapshot.seq,
+            snapshot.t_sample_ns,
+            t_ns,
+            *(_NO_POSITION if fix is None else fix.position_m.tolist()),
+            *(_NO_COVARIANCE if fix is None else upper(fix.covariance_m2)),
+            *(_NO_POSITION if track is None else track.position_m.tolist()),
+            *(_NO_POSITION if track is None else track.velocity_mps.tolist()),
+            *(_NO_COVARIANCE if track is None else upper(track.covariance)),
+            *true.tolist(),
+            None if fix is None else distance(fix.position_m, true),
+            None if track is None else distance(track.position_m, true),
+            "" if fix is None else ",".join(fix.bs_used),
+            0 if fix is None else len(fix.bs_used),
+            None if fix is None else (t_ns - snapshot.t_sample_ns) / NANOSECONDS_PER_SECOND,
+            None if freshest_ns is None else (t_ns - freshest_ns) / NANOSECONDS_PER_SECOND,
+            fix is None,
+        )
 
 
 def upper(covariance: Floats) -> list[float]:
     """The elements xx, xy, xz, yy, yz, zz of a covariance whose first three dimensions are a position."""
-    return [float(covariance[row, column]) for row, column in _PAIRS]
+    (xx, xy, xz), (_, yy, yz), (_, _, zz) = covariance[:3, :3].tolist()
+    return [xx, xy, xz, yy, yz, zz]
 
 
 def distance(one_m: Floats, other_m: Floats) -> float:
     """Distance of two points."""
-    return float(np.linalg.norm(one_m - other_m))
+    apart_m = one_m - other_m
+    return math.sqrt(apart_m.dot(apart_m))

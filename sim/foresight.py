@@ -34,11 +34,30 @@ class Message:
     gain_db: float
     payload: bytes
 
-    def is_in(self, frame: Frame) -> bool:
-        """Whether a frame holds this message."""
-        return self.payload == frame.payload and (self.dims, self.bits, self.step, self.gain_db) == (
-            frame.dims, frame.bits, frame.step, frame.gain_db,
-        )  # fmt: skip
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Messages:
+    """What a base station sends of some snapshots, all in the same size."""
+
+    dims: int
+    bits: int
+    step: float
+    gain_db: list[float]
+    payload: list[bytes]
+
+    def __getitem__(self, row: int) -> Message:
+        """That of one snapshot."""
+        return Message(self.dims, self.bits, self.step, self.gain_db[row], self.payload[row])
+
+    def are_in(self, row: int, frame: Frame) -> bool:
+        """Whether a frame holds the message of a snapshot."""
+        return (
+            self.payload[row] == frame.payload
+            and self.gain_db[row] == frame.gain_db
+            and self.dims == frame.dims
+            and self.bits == frame.bits
+            and self.step == frame.step
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,13 +65,13 @@ class Foreseen:
     """What becomes of some snapshots.
 
     Attributes:
-        messages: of each BS, by its place in the scenario: one per snapshot.
+        messages: of each BS, by its place in the scenario.
         bs_heard: from which BSs the central unit hears.
         columns: their places in the scenario.
         fused: what it makes of that.
     """
 
-    messages: dict[int, list[Message]]
+    messages: dict[int, Messages]
     bs_heard: tuple[str, ...]
     columns: tuple[int, ...]
     fused: Fused
@@ -71,7 +90,7 @@ class Fate:
         if tuple([arrival.frame.bs for arrival in snapshot.arrivals]) != foreseen.bs_heard:
             return None
         for column, arrival in zip(foreseen.columns, snapshot.arrivals, strict=True):
-            if not foreseen.messages[column][row].is_in(arrival.frame):
+            if not foreseen.messages[column].are_in(row, arrival.frame):
                 return None
         fused = foreseen.fused
         return fused.position_m[row], fused.covariance_m2[row], bool(fused.finite[row])
@@ -107,10 +126,8 @@ class Foresight:
             payload, step = station.payload, station.step(station.payload.bits)
             indices = quantise(latent[:, at, : payload.dims], payload.bits, step)
             gain = gain_db[:, at].astype(np.float32).astype(np.float64)
-            messages[at] = [
-                Message(payload.dims, payload.bits, step, own, packed)
-                for own, packed in zip(gain.tolist(), pack_many(indices, payload.bits), strict=True)
-            ]
+            packed = pack_many(indices, payload.bits)
+            messages[at] = Messages(payload.dims, payload.bits, step, gain.tolist(), packed)
             if heard[at]:
                 arrived[:, column, : payload.dims] = dequantise(indices, payload.bits, np.array([[step]]))
                 gains[:, column], present[:, column] = gain, True

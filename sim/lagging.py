@@ -8,20 +8,24 @@ tracked together. What happens is the same, and it is written down in the same o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from heapq import heapify, heappop, heapreplace
+from itertools import count
 from typing import Any
+
+import simpy
 
 from broker.bus import Arrival
 from broker.frame import Frame
+from sim.agenda import Moment
 from sim.centre import Centre
 from sim.faults import FaultEvent
+from sim.fingerprint import Event
 from sim.fix_book import Snapshot
 from sim.scenario import Scenario
-from sim.world import Sent, World, sent_in
+from sim.world import CSI_BITS_PER_ELEMENT, MOST_AT_ONCE, Sent, World, sent_in
 
 LAG_NS = 64_000_000
-MOST_AT_ONCE = 512
-"""Frames forwarded before they are received."""
 
 AT_ONCE, ARRIVED, CLOSED, GIVEN_UP = range(4)
 """The order of what is written down of one nanosecond."""
@@ -106,6 +110,9 @@ class LaggingWorld(World):
         self._backlog = Backlog()
         self.centre.begin(self._backlog)
         self._settled_ns = 0
+        self._coming: list[tuple[int, int, Snapshot, Iterator[Snapshot]]] = []
+        self._turns = count(len(scenario.ue_ids))
+        self._processed: deque[Frame] = deque()
 
     def run(self, progress: Callable[[int], None] | None = None) -> None:
         """As for any world; of a run that is interrupted, too, all that has happened is written down."""
@@ -115,18 +122,39 @@ class LaggingWorld(World):
             self._settle(max(self.now_ns, 1))
             raise
 
+    def _begin(self) -> None:
+        """Wake up every few milliseconds, and take the snapshots of all UEs in order of time."""
+        for number, ue in enumerate(self.scenario.ue_ids):
+            snapshots = self._snapshots(ue)
+            first = next(snapshots, None)
+            if first is not None:
+                self._coming.append((first.t_sample_ns, number, first, snapshots))
+        heapify(self._coming)
+        self._agenda.process(self._wake())
+
+    def _wake(self) -> Generator[simpy.Event, Any, None]:
+        for t_ns in count(LAG_NS, LAG_NS):
+            yield self._agenda.at(t_ns, Moment.FAULT)
+
     def _look_ahead(self) -> None:
         """Nobody needs to be woken: fates are asked for when it is time to settle."""
 
     def _pass(self, t_ns: int) -> None:
-        if t_ns >= self._settled_ns + LAG_NS:
-            self._settle(t_ns)
+        self._settle(t_ns)
 
     def _reach(self, end_ns: int) -> None:
         self._settle(end_ns)
 
     def _settle(self, t_ns: int) -> None:
-        """Bring law, central unit and books to a time, itself not included."""
+        """Bring everything to a time, itself not included."""
+        if t_ns <= self._settled_ns:
+            return
+        self._sample(t_ns)
+        processed = self._processed
+        due = []
+        while processed and processed[0].t_publish_ns < t_ns:
+            due.append(processed.popleft())
+        self._hand_over(due)
         delivered, sent = [], []
         for fate in self.fronthaul.advance(t_ns - 1):
             if fate.kind == "delivered":
@@ -141,6 +169,22 @@ class LaggingWorld(World):
         self._backlog.clear()
         self.events.advance(t_ns)
         self._settled_ns = t_ns
+
+    def _sample(self, t_ns: int) -> None:
+        """Have UEs heard up to a time; of those heard at the same time, those first that were so before."""
+        coming, turn = self._coming, self._turns
+        while coming and coming[0][0] < t_ns:
+            at_ns, _, snapshot, following = coming[0]
+            self.events.add(Event(at_ns, "sample", f"{snapshot.ue}#{snapshot.seq}"))
+            self.centre.expect(snapshot)
+            pilots = self._channel.pilots(snapshot.ue, snapshot.seq)
+            self.csi_bits = pilots[0].size * CSI_BITS_PER_ELEMENT
+            self._processed += self._frames(snapshot, pilots, at_ns + self._processing_ns)
+            after = next(following, None)
+            if after is None:
+                heappop(coming)
+            else:
+                heapreplace(coming, (after.t_sample_ns, next(turn), after, following))
 
     def _drop(
         self, bs: str, ue: str, seq: int, t_sample_ns: int, t_ns: int, cause: str, parts: Sequence[bytes]

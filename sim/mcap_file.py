@@ -42,9 +42,11 @@ class McapFile:
         stream: open for writing, at its beginning.
         profile: what kind of recording it is; also the name of the library that wrote it.
         chunk_bytes: of messages that are compressed together.
+        level: of compression; the library's by default.
     """
 
-    def __init__(self, stream: BinaryIO, profile: str, chunk_bytes: int) -> None:
+    def __init__(self, stream: BinaryIO, profile: str, chunk_bytes: int, level: int = 3) -> None:
+        self._compressor = zstandard.ZstdCompressor(level)
         self._stream = stream
         self._chunk_bytes = chunk_bytes
         self._written = 0
@@ -142,7 +144,7 @@ class McapFile:
         if not self._messages:
             return
         content = b"".join(self._parts)
-        packed = zstandard.compress(content)
+        packed = self._compressor.compress(content)
         first_ns, last_ns = self._chunk_first_ns, self._chunk_last_ns
         start = self._written
         length = _CHUNK.size - 9 + len(packed)

@@ -27,6 +27,10 @@ from sim.run_folder import (
 
 ROWS_PER_PART = 4096
 BUS_CHUNK_BYTES = 256 * 1024
+BUS_COMPRESSION = 1
+"""Level of Zstandard: half the time of the usual level 3, and 3 % longer, for payloads are like noise."""
+_PACK = msgpack.Packer().pack
+_JSON = json.JSONEncoder(check_circular=False).encode
 PACKAGES = (
     "fronthaul-sim",
     "numpy",
@@ -103,7 +107,7 @@ class BusWriter:
     def __init__(self, path: Path) -> None:
         self.listener: Callable[..., None] | None = None
         self._stream = path.open("wb")
-        self._file = McapFile(self._stream, "fronthaul-sim", BUS_CHUNK_BYTES)
+        self._file = McapFile(self._stream, "fronthaul-sim", BUS_CHUNK_BYTES, BUS_COMPRESSION)
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
         self._unflushed_bytes = 0
@@ -118,7 +122,7 @@ class BusWriter:
             t_ns: when the frame arrived.
             seq: the frame's sequence number.
         """
-        self._add(topic, "frame", "msgpack", msgpack.packb(list(parts)), t_sample_ns, t_ns, seq)
+        self._add(topic, "frame", "msgpack", _PACK(list(parts)), t_sample_ns, t_ns, seq)
 
     def lost(
         self, source: str, parts: Sequence[bytes], *, t_sample_ns: int, t_ns: int, seq: int, cause: str
@@ -127,7 +131,7 @@ class BusWriter:
 
         `parts` is empty if its BS did not even publish it.
         """
-        body = msgpack.packb([cause, *parts])
+        body = _PACK([cause, *parts])
         self._add(f"lost/{source}", "lost frame", "msgpack", body, t_sample_ns, t_ns, seq)
 
     def json(
@@ -136,7 +140,7 @@ class BusWriter:
         """Record a truth, fix, track or fault: JSON that MCAP viewers plot."""
         if self.listener is not None:
             self.listener(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
-        self._add(topic, schema, "json", json.dumps(content).encode(), t_sample_ns, t_ns, seq)
+        self._add(topic, schema, "json", _JSON(content).encode(), t_sample_ns, t_ns, seq)
 
     def flush(self) -> None:
         """Hand finished chunks to the operating system."""

@@ -5,7 +5,7 @@ asked, and nothing else. What it does with one snapshot reads from top to bottom
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import simpy
 
 from broker.bus import Arrival
-from broker.frame import Frame, encode_frame, wire_bits
+from broker.frame import Frame, FrameEncoder, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.packet import Fate, Packet
 from broker.sequence import TransportLoss
@@ -32,6 +32,8 @@ from sim.scenario import Scenario
 from sim.wire import Parts, Wire
 
 POSITIONS_AT_ONCE = 512
+MOST_AT_ONCE = 512
+"""Frames sent over the bus before they are received."""
 Station = TypeVar("Station", bound=BaseStation)
 CSI_BITS_PER_ELEMENT = 64
 """Of one complex64: what the paper's η refers to."""
@@ -100,6 +102,8 @@ class World:
         self.faults: list[dict[str, Any]] = []
         self.errors: list[str] = []
         self._processing_ns = ns_from_s(scenario.bs.processing)
+        self._noise_variance = np.asarray(channel.noise_variance, np.float64).tolist()
+        self._encoder = FrameEncoder()
         self._overhead_bytes = round(scenario.fronthaul.overhead)
         self._outbox: defaultdict[int, list[Frame]] = defaultdict(list)
         self._next_fate = Alarm(self._agenda, Moment.ARRIVE, self._carry)
@@ -112,8 +116,7 @@ class World:
         Args:
             progress: called with the time now and then.
         """
-        for ue in self.scenario.ue_ids:
-            self._agenda.process(self._live(ue))
+        self._begin()
         self._agenda.process(self._fail(schedule(self.scenario)))
         end_ns = self.scenario.duration_ns
         try:
@@ -169,6 +172,11 @@ class World:
 
     # The way of one snapshot.
 
+    def _begin(self) -> None:
+        """Let the UEs live."""
+        for ue in self.scenario.ue_ids:
+            self._agenda.process(self._live(ue))
+
     def _live(self, ue: str) -> Generator[simpy.Event, Any, None]:
         """Move a UE and have it heard, snapshot by snapshot."""
         for snapshot in self._snapshots(ue):
@@ -180,40 +188,48 @@ class World:
     def _embed(self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64]) -> None:
         """Each BS encodes and quantises what it heard and keeps the frame until it is processed."""
         self.csi_bits = pilots[0].size * CSI_BITS_PER_ELEMENT
-        t_sample_ns = snapshot.t_sample_ns
-        t_publish_ns = t_sample_ns + self._processing_ns
+        t_publish_ns = snapshot.t_sample_ns + self._processing_ns
         if t_publish_ns not in self._outbox:
             self._agenda.call(t_publish_ns, Moment.PUBLISH, self._publish)
-        outbox = self._outbox[t_publish_ns]
-        for index, station in enumerate(self._stations.values()):
-            self.ledger.owe(station.bs_id, snapshot.ue, snapshot.seq, t_sample_ns)
-            frame = station.snapshot(
-                snapshot.ue,
-                snapshot.seq,
-                t_sample_ns,
-                pilots[index],
-                float(self._channel.noise_variance[index]),
-                t_publish_ns,
-            )
+        self._outbox[t_publish_ns] += self._frames(snapshot, pilots, t_publish_ns)
+
+    def _frames(
+        self, snapshot: Snapshot, pilots: npt.NDArray[np.complex64], t_publish_ns: int
+    ) -> list[Frame]:
+        """What the BSs will publish of a snapshot."""
+        ue, seq, t_sample_ns = snapshot.ue, snapshot.seq, snapshot.t_sample_ns
+        frames = []
+        for station, heard, noise_variance in zip(
+            self._stations.values(), pilots, self._noise_variance, strict=True
+        ):
+            self.ledger.owe(station.bs_id, ue, seq, t_sample_ns)
+            frame = station.snapshot(ue, seq, t_sample_ns, heard, noise_variance, t_publish_ns)
             if frame is None:
                 cause = SILENT if station.up else BS_DOWN
-                self._withhold(station.bs_id, snapshot.ue, snapshot.seq, t_sample_ns, cause)
+                self._withhold(station.bs_id, ue, seq, t_sample_ns, cause, t_sample_ns)
             else:
-                outbox.append(frame)
+                frames.append(frame)
+        return frames
 
     def _publish(self) -> None:
         """Frames that are processed now go over the bus into the fronthaul."""
         now_ns = self._agenda.now_ns
-        published: list[tuple[Frame, Parts]] = []
-        for frame in self._outbox.pop(now_ns):
-            if self._stations[frame.bs].up:
-                published.append((frame, encode_frame(frame)))
-            else:
-                self._withhold(frame.bs, frame.ue, frame.seq, frame.t_sample_ns, BS_DOWN)
-        self._wire.to_law([(frame.bs, parts) for frame, parts in published])
-        for frame, parts in published:
-            self._offer(frame, parts, now_ns)
+        self._hand_over(self._outbox.pop(now_ns))
         self._look_ahead()
+
+    def _hand_over(self, frames: Iterable[Frame]) -> None:
+        """Publish frames, in order of time, and offer them to the fronthaul law."""
+        published: list[tuple[Frame, Parts]] = []
+        for frame in frames:
+            if self._stations[frame.bs].up:
+                published.append((frame, self._encoder.encode(frame)))
+            else:
+                self._withhold(frame.bs, frame.ue, frame.seq, frame.t_sample_ns, BS_DOWN, frame.t_publish_ns)
+        for first in range(0, len(published), MOST_AT_ONCE):
+            some = published[first : first + MOST_AT_ONCE]
+            self._wire.to_law([(frame.bs, parts) for frame, parts in some])
+        for frame, parts in published:
+            self._offer(frame, parts, frame.t_publish_ns)
 
     def _look_ahead(self) -> None:
         """Be woken when the fronthaul law may have decided something."""
@@ -276,9 +292,12 @@ class World:
             f"fault/{fault.target}/", "fault", entry, t_sample_ns=fault.t_ns, t_ns=fault.t_ns, seq=0
         )
 
-    def _withhold(self, bs: str, ue: str, seq: int, t_sample_ns: int, cause: str) -> None:
-        """A BS does not publish the frame that it owes."""
-        self._drop(bs, ue, seq, t_sample_ns, self._agenda.now_ns, cause, ())
+    def _withhold(
+        self, bs: str, ue: str, seq: int, t_sample_ns: int, cause: str, t_ns: int | None = None
+    ) -> None:
+        """A BS does not publish the frame that it owes; None: now."""
+        t_ns = self._agenda.now_ns if t_ns is None else t_ns
+        self._drop(bs, ue, seq, t_sample_ns, t_ns, cause, ())
 
     def _lose(self, fate: Fate) -> None:
         """The fronthaul law drops a frame."""

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.path_table import PathTable
-from models.synthesis import synthesise, world_from_array
+from models.synthesis import over_tones, path_waves, world_from_array
 from sim.channel.world import radio_of
 from sim.deployment import Deployment
 
 Floats = NDArray[np.float64]
+
+MOST_RECENT = 32
+"""Positions whose waves are kept: a hundred UEs on a way come by the same one within a second."""
 
 
 class Air:
@@ -28,6 +31,8 @@ class Air:
                 for site in deployment.sites
             ]
         )
+        self._frequency_hz = self.radio.frequency_hz()
+        self._recent: dict[tuple[int, int, bytes], tuple[PathTable, NDArray[np.complex64], Floats]] = {}
 
     @property
     def noise_variance(self) -> Floats:
@@ -48,20 +53,41 @@ class Air:
         num_bs, radio = len(self.bs_ids), self.radio
         if not len(table.gain):
             return np.zeros((num_bs, radio.slots, radio.antennas, radio.subcarriers), np.complex64)
+        waves, delay_s = self._waves(table, row, velocity_mps)
+        result: NDArray[np.complex64] = over_tones(
+            waves, delay_s, clock_offset_s, self._frequency_hz, radio.slots, radio.antennas
+        )
+        return result
+
+    def _waves(
+        self, table: PathTable, row: int, velocity_mps: NDArray[Any]
+    ) -> tuple[NDArray[np.complex64], Floats]:
+        """Waves and delays of the paths of a snapshot; those of the last few are kept, for UEs on one way."""
+        key = (id(table), row, velocity_mps.tobytes())
+        found = self._recent.get(key)
+        if found is None or found[0] is not table:
+            if len(self._recent) >= MOST_RECENT:
+                del self._recent[next(iter(self._recent))]
+            found = self._recent[key] = table, *self._waves_of(table, row, velocity_mps)
+        return found[1:]
+
+    def _waves_of(
+        self, table: PathTable, row: int, velocity_mps: NDArray[Any]
+    ) -> tuple[NDArray[np.complex64], Floats]:
+        num_bs, radio = len(self.bs_ids), self.radio
         first, count = table.first[row], table.count[row]
         rank = np.arange(max(int(count.max()), 1))
         valid = rank < count[:, None]
         path = np.where(valid, first[:, None] + rank, 0)
-        result: NDArray[np.complex64] = synthesise(
+        delay_s = table.delay_s[path]
+        waves = path_waves(
             np.where(valid, table.gain[path], 0).astype(np.complex64),
-            table.delay_s[path],
+            delay_s,
             table.ue_direction[path],
             table.bs_direction[path],
             self._antennas,
             np.broadcast_to(velocity_mps, (num_bs, 3)),
-            clock_offset_s,
             radio.slot_time_s(),
-            radio.frequency_hz(),
             radio.carrier_hz,
         )
-        return result
+        return waves, delay_s

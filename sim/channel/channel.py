@@ -54,6 +54,8 @@ class Channel:
         self._streams = Streams(seed)
         self._paths, self._velocity_mps = paths, velocity_mps
         self._symbols = pilot_symbols(air.radio.subcarriers)
+        self._noise_scale = np.float32((air.radio.noise_variance() / 2) ** 0.5)
+        self._noise = np.empty(0, np.float32)
 
     @property
     def noise_variance(self) -> Floats:
@@ -80,12 +82,15 @@ class Channel:
 
     def pilots(self, ue: str, index: int) -> NDArray[np.complex64]:
         """Received pilots (2), ``[num_bs, num_slots, num_ant, num_sc]``: symbols times channel plus noise."""
-        heard = self.channel(ue, index) * self._symbols
-        scale = np.float32((self._air.radio.noise_variance() / 2) ** 0.5)
+        heard = self.channel(ue, index)
+        heard *= self._symbols
+        if self._noise.shape != (*heard.shape, 2):
+            self._noise = np.empty((*heard.shape, 2), np.float32)
         for number, bs in enumerate(self._air.bs_ids):
             draws = self._streams.at("noise", f"{bs}/{ue}", index)
-            noise = draws.standard_normal((*heard.shape[1:], 2), dtype=np.float32) * scale
-            heard[number] += noise.view(np.complex64)[..., 0]
+            draws.standard_normal(out=self._noise[number], dtype=np.float32)
+        self._noise *= self._noise_scale
+        heard += self._noise.view(np.complex64)[..., 0]
         return heard
 
 

@@ -118,7 +118,7 @@ def run(
         print_summary(result.summary)
         if realtime:
             typer.echo(_lag_text(result))
-        typer.echo(f"report: {write_report(result.path)}")
+        typer.echo(f"report: {write_report(result.path, loaded)}")
 
 
 def _only_in_real_time(streams: dict[str, object], others: dict[str, bool]) -> None:

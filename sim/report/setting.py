@@ -64,10 +64,13 @@ class Setting:
     problem: str = ""
 
 
-def setting_of(folder: RunFolder) -> Setting:
-    """Read a run's resolved scenario; a report without it is better than none, so problems are told in it."""
+def setting_of(folder: RunFolder, scenario: Scenario | None = None) -> Setting:
+    """What a run's resolved scenario says, read if it is not at hand.
+
+    A report without it is better than none, so problems are told in it.
+    """
     try:
-        scenario = load_scenario(folder.scenario_path)
+        scenario = load_scenario(folder.scenario_path) if scenario is None else scenario
     except UserError as error:
         return Setting(problem=str(error))
     return Setting(

@@ -7,13 +7,15 @@ from sim.report.picture import picture
 from sim.report.setting import setting_of
 from sim.report.view import view_run
 from sim.run_folder import REPORT_FILE, RunFolder
+from sim.scenario import Scenario
 
 
-def write_report(run_folder: Path) -> Path:
+def write_report(run_folder: Path, scenario: Scenario | None = None) -> Path:
     """Write the report of a run, ended or not, into its folder; it stays below 3 MB however long the run.
 
     Args:
         run_folder: the folder of the run.
+        scenario: what it ran, if that is at hand: reading that of a thousand UEs again takes seconds.
 
     Returns:
         The path of `report.html`.
@@ -22,7 +24,7 @@ def write_report(run_folder: Path) -> Path:
         RunFolderError: the folder is not a run's, or a file in it is damaged.
     """
     folder = RunFolder.open(run_folder)
-    setting = setting_of(folder)
+    setting = setting_of(folder, scenario)
     return _write(folder.path / REPORT_FILE, page(view_run(folder, setting.duration_s), setting))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -15,6 +16,13 @@ from sim.scenario.errors import ScenarioError
 
 Path = tuple[str | int, ...]
 DEEPEST = 50
+WIDTH = 110
+PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[a-z][a-z_]{0,30}[0-9]{0,9}(?:-[0-9]{1,9})?")
+"""Texts that mean themselves in YAML; a few do that are not among them."""
+QUANTITY = re.compile(
+    r"-?[0-9]{1,12}(?:\.[0-9]{1,20})? (?:[numkMG]?(?:Hz|m|s|B)|min|h|deg|%|m/s|m/s2|[kMG]?bit/s|dBm?)"
+)
+NUMBER = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,12})?")
 
 
 @dataclass(frozen=True)
@@ -143,8 +151,61 @@ def construct_scalar(node: ScalarNode, place: Place, path: Path) -> Any:
 
 def dump(mapping: dict[str, Any]) -> str:
     """YAML text of a mapping; short lists stay on one line."""
+    return "".join(block(mapping, ""))
+
+
+def block(mapping: dict[str, Any], indent: str) -> Iterator[str]:
+    """The text that ruamel.yaml writes of a mapping, which a thousand UEs need not wait for.
+
+    What is most of such a file, mappings and plain text in them, is written here, the rest by ruamel.yaml.
+    """
+    for key, value in mapping.items():
+        is_plain = PLAIN.fullmatch(key)
+        if is_plain and isinstance(value, dict) and value:
+            yield f"{indent}{key}:\n"
+            yield from block(value, indent + "  ")
+        elif is_plain and (text := plain(value)) is not None:
+            yield f"{indent}{key}: {text}\n"
+        elif is_plain and (rows := points(value)) is not None:
+            yield f"{indent}{key}:\n"
+            yield from (f"{indent}- {row}\n" for row in rows)
+        else:
+            for line in by_ruamel({key: value}, WIDTH - len(indent)).splitlines(keepends=True):
+                yield indent + line
+
+
+def plain(value: Any) -> str | None:
+    """A text, a number or a short list of quantities, on one line, if there can be no doubt of how."""
+    if isinstance(value, str):
+        return value if PLAIN.fullmatch(value) or QUANTITY.fullmatch(value) else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return text if NUMBER.fullmatch(text := repr(value)) else None
+    return point(value)
+
+
+def point(value: Any) -> str | None:
+    """A short list of quantities, on one line."""
+    if not isinstance(value, list) or not 1 <= len(value) <= 3:
+        return None
+    if not all(isinstance(item, str) and QUANTITY.fullmatch(item) for item in value):
+        return None
+    return f"[{', '.join(value)}]"
+
+
+def points(value: Any) -> list[str] | None:
+    """A list of such lists, each on a line."""
+    if not isinstance(value, list) or not value:
+        return None
+    rows = [row for row in map(point, value) if row is not None]
+    return rows if len(rows) == len(value) else None
+
+
+def by_ruamel(mapping: dict[str, Any], width: int = WIDTH) -> str:
+    """YAML text of a mapping."""
     yaml = YAML(typ="rt", pure=True)
-    yaml.width = 110
+    yaml.width = width
     yaml.default_flow_style = False
     stream = StringIO()
     yaml.dump(flow_leaves(mapping), stream)

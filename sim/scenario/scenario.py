@@ -19,7 +19,7 @@ from sim.deployment import MUNICH6, Deployment
 from sim.scenario.errors import problem, quoted, suggestion
 from sim.scenario.fault import ANY, AnyFault, OfBs, OfLink, RandomFaults
 from sim.scenario.fronthaul import FronthaulPart
-from sim.scenario.motion import Motion, Surroundings
+from sim.scenario.motion import Motion, RandomWalkMotion, Surroundings
 from sim.scenario.part import Count, Id, Part
 from sim.scenario.place import DeploymentPart, written
 from sim.scenario.policy import FixedPolicy, Policy, by_kind
@@ -282,9 +282,14 @@ class Scenario(Part):
         self._count_ues()
         self._check_base_stations()
         self._check_faults()
-        for ue in self.ues:
+        on_way: dict[tuple[int, float], float] = {}
+        for ue, own in self.ues.items():
             self._check_samples(ue)
-            self._check_way(ue)
+            # UEs that are described together go the same way; who starts later goes less of it.
+            way, length_s = (id(own.trajectory), own.rate), self.end_of(ue) - own.start
+            if isinstance(own.trajectory, RandomWalkMotion) or on_way.get(way, 0.0) < length_s:
+                self._check_way(ue)
+                on_way[way] = length_s
         return self
 
     def _count_ues(self) -> None:

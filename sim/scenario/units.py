@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler
@@ -175,6 +176,7 @@ def in_si(number: str, size: Decimal) -> float:
     return result
 
 
+@lru_cache(maxsize=1 << 14)
 def format_quantity(value: float, dimension: Dimension) -> str:
     """A short text in one of the dimension's written units that parses back to exactly ``value``."""
     if value == 0:

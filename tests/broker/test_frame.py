@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker import Frame, FrameError, FrameLimits, Refusals, decode_frame, encode_frame, wire_bits
-from broker.frame import CAUSES
+from broker.frame import CAUSES, FrameEncoder
 
 NAMES = st.from_regex(r"[A-Za-z0-9_.\-]{1,20}", fullmatch=True)
 INT64 = st.integers(0, 2**63 - 1)
@@ -94,6 +94,37 @@ def test_decode_gives_back_what_was_encoded(frame: Frame) -> None:
     parts = encode_frame(frame)
     assert decode_frame(parts) == frame
     assert encode_frame(decode_frame(parts)) == parts
+
+
+@given(frames(), INT64, INT64, INT64)
+def test_an_encoder_gives_the_same_bytes_again_and_again(
+    frame: Frame, seq: int, one: int, other: int
+) -> None:
+    encoder = FrameEncoder()
+    t_sample_ns, t_publish_ns = sorted((one, other))
+    for own in (
+        frame,
+        dataclasses.replace(frame, seq=seq, t_sample_ns=t_sample_ns, t_publish_ns=t_publish_ns),
+        dataclasses.replace(frame, bs="other"),
+        frame,
+    ):
+        assert encoder.encode(own) == encode_frame(own)
+
+
+@given(frames())
+def test_an_encoder_refuses_later_frames_of_a_stream_too(frame: Frame) -> None:
+    encoder = FrameEncoder()
+    encoder.encode(frame)
+    for wrong in (
+        {"seq": -1},
+        {"seq": True},
+        {"t_publish_ns": 0, "t_sample_ns": 1},
+        {"gain_db": math.nan},
+        {"gain_db": 2e6},
+        {"payload": frame.payload + b"\0"},
+    ):
+        with pytest.raises(FrameError):
+            encoder.encode(dataclasses.replace(frame, **wrong))
 
 
 def test_bytes_are_those_of_the_page() -> None:

@@ -12,6 +12,7 @@ from models.quantiser import (
     calibrate_steps,
     dequantise,
     pack,
+    pack_many,
     packed_size_bytes,
     quantise,
     quantiser_range,
@@ -55,6 +56,13 @@ def test_pack_agrees_with_writing_bit_by_bit(case: tuple[npt.NDArray[np.uint16],
 
 def test_pack_puts_the_most_significant_bit_first() -> None:
     assert pack([0b1, 0b1000000001, 0b0], 10) == bytes([0b00000000, 0b01100000, 0b00010000, 0b00000000])
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("dims", [1, 3, 8, 37, 776])
+def test_pack_many_is_pack_of_each(bits: int, dims: int) -> None:
+    indices = np.random.default_rng(bits).integers(0, 1 << bits, (5, dims)).astype(np.uint16)
+    assert pack_many(indices, bits) == [pack(row, bits) for row in indices]
 
 
 def test_unpack_many_is_unpack_of_each() -> None:

@@ -1,5 +1,6 @@
 """Embeddings made ahead of time are those that base stations would make when their time comes."""
 
+import dataclasses
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,18 @@ def test_other_processes_encode_to_the_same_bits() -> None:
     here, there = run(scenario), run(scenario, encoders=1)
     assert here.digest == there.digest
     assert here.fingerprint == there.fingerprint
+
+
+def test_latents_that_nobody_sent_along_are_made_again() -> None:
+    scenario = Scenario.load(SPIRAL, duration="1 s")
+    channel, model = channel_of(scenario), load_model(scenario.model.name)
+    with EmbeddingsAhead(scenario, channel, model, foresee=True) as ahead:
+        there = ahead.embedding(2, "ue1", 1)
+        assert ahead._chunk is not None
+        ahead._chunk = dataclasses.replace(ahead._chunk, latent=ahead._chunk.latent[:0])
+        again = ahead.embedding(2, "ue1", 1)
+        np.testing.assert_array_equal(again.latent, there.latent)
+        assert ahead.message(2, "ue1", 1) is not None
 
 
 def test_encoders_are_for_the_scenarios_own_channel() -> None:

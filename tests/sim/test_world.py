@@ -270,7 +270,7 @@ class TestEndings:
 
         with pytest.raises(KeyboardInterrupt):
             run_quietly(QUIET | {"duration": "60 s"}, tmp_path / "run", progress=interrupt)
-        check_incomplete(tmp_path / "run", fixes=15)
+        check_incomplete(tmp_path / "run", fixes=16)
 
     def test_a_crash_of_the_model_leaves_a_readable_run(self, tmp_path: Path) -> None:
         class Crashing(GeometryModel):

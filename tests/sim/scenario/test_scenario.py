@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from broker.fronthaul import Fronthaul
 from broker.law import BernoulliLoss, CapacityTrace, FronthaulLaw, GilbertElliottLoss, NormalJitter
 from sim.deployment import MUNICH6
 from sim.scenario import Scenario, parse_scenario
+from sim.scenario.document import by_ruamel, dump
 from tests.sim.scenario.conftest import MINIMAL, Load
 
 FULL = """\
@@ -228,3 +230,38 @@ def test_ues_that_are_described_together_start_one_after_the_other(load: Load) -
 
 def test_one_of_a_count_of_one_has_a_number_too(load: Load) -> None:
     assert load(CROWD.replace("count: 3, stagger: 100 ms", "count: 1")).ue_ids == ("crowd-1", "other")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no",
+        "on",
+        "null",
+        "true",
+        "1e3",
+        "12",
+        "0x1f",
+        "a: b",
+        "- a",
+        "#a",
+        "",
+        " a",
+        "a ",
+        "é",
+        "1:30",
+        "x" * 200,
+        "a\nb",
+    ],
+)
+def test_texts_are_written_as_ruamel_writes_them(text: str) -> None:
+    mapping: dict[str, Any] = {
+        "plain": {"text": text, "more": [text, "2 ms"], "points": [["1 m", "-2.5 m"], [text]]},
+        "quantities": ["1 m", "2.25 m", "30 m"],
+        "ways": [["1 m", "-2 m"], ["3 m", "4 m"]],
+        "numbers": {"one": 1, "half": -0.5, "small": 1e-9, "yes": True, "nothing": [], "empty": {}},
+        "faults": [{"at": "0.1 s", "kind": "bs_down"}, {"at": "1 s", "kind": "link_outage"}],
+    }
+    if text:
+        mapping[text] = {"key": "2 ms"}
+    assert dump(mapping) == by_ruamel(mapping)
