@@ -93,10 +93,10 @@ class MapFix:
         draws = np.random.Generator(np.random.Philox(20_26))
         tried = draws.standard_normal((FIRST_LOOK + LOOKS * LATER_LOOK, 3))
         self._looks = np.split(tried, FIRST_LOOK + LATER_LOOK * np.arange(LOOKS))
-        self._lag_of = np.zeros((subcarriers, subcarriers, subcarriers))
+        lag_of = np.zeros((subcarriers, subcarriers, subcarriers))
         for lag in range(subcarriers):
-            self._lag_of[np.arange(lag, subcarriers), np.arange(subcarriers - lag), lag] = 1
-        self._lag_of = self._lag_of.reshape(subcarriers**2, subcarriers)
+            lag_of[np.arange(lag, subcarriers), np.arange(subcarriers - lag), lag] = 1
+        self._lag_of = lag_of.reshape(subcarriers**2, subcarriers)
         self._clock_m = np.arange(-LATEST_M, LATEST_M + CLOCK_STEP_M / 2, CLOCK_STEP_M)
         self._clock_waves = np.exp(1j * self._turn_per_m * np.outer(np.arange(subcarriers), self._clock_m))
 
@@ -118,7 +118,7 @@ class MapFix:
         around = (WIDTH_SEEN[:, None, None] * (np.sqrt(variance) * axes).T).reshape(-1, 3)
         near = np.concatenate([position_m[None], position_m + around])
         images = [self.city.seen_near(bs, near, LOUDEST_IMAGES) for bs in range(len(self.sites))]
-        use = [bs for bs in np.flatnonzero(heard) if len(images[bs])]
+        use = [bs for bs in range(len(self.sites)) if heard[bs] and len(images[bs])]
         if not use:
             return position_m, covariance_m2
         centre, spread = position_m, wide

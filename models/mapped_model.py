@@ -28,7 +28,7 @@ class MappedModel(OnnxModel):
     """The networks of a model, the CSI behind fewer of their numbers, and a map at the central unit.
 
     A message is a direction, as many numbers of the latent as ``model.json`` says, and the CSI: its mean
-    over the slots. Where a message is too short for all of the CSI, its fix is that of the networks and directions.
+    over the slots. Where a message is too short for all of the CSI, its fix is that of the networks.
 
     Args:
         folder: Holds ``model.json`` and ``reflections.npz``.

@@ -120,7 +120,8 @@ class ReflectionMap:
         weight = np.bincount(listed[there], 1 / (4.0 + rank[there]), minlength=1)
         found = np.flatnonzero(weight)
         best = found[np.argsort(-weight[found], kind="stable")[:most]]
-        return self.first[bs] + best
+        images: Integers = self.first[bs] + best
+        return images
 
     def unfolded(self, images: Integers, position_m: Floats) -> Floats:
         """Where the UE seems to be in the light of each image, ``[n, images, 3]``, m.
