@@ -1,6 +1,6 @@
 """The law of a base station: what it makes of the pilots of one UE at one time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from broker.frame import Frame
-from models.quantiser import check_bits, pack, quantise, rescale_step
+from models.quantiser import check_bits, pack, pack_many, quantise, rescale_step
 from nodes.fuser import Fuser
 from nodes.positioning_model import Embedding, PositioningModel
 
@@ -46,6 +46,17 @@ class Heard:
     """Not quantised, without the numbers at its head that say a direction; not to be changed."""
     locate: Callable[[], Place | None] | None = field(default=None, compare=False, repr=False)
     """Where the UE is by this BS alone, if asked: worth one fusion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedded:
+    """One snapshot as it is to be sent."""
+
+    ue: str
+    seq: int
+    t_sample_ns: int
+    t_publish_ns: int
+    embedding: Embedding
 
 
 SendPolicy = Callable[[Heard], Payload | None]
@@ -99,6 +110,11 @@ class BaseStation:
     def payload(self, payload: Payload) -> None:
         self._payload = self._checked(payload)
 
+    @property
+    def sends_alike(self) -> bool:
+        """Whether all snapshots have messages of one size: no policy decides."""
+        return self._policy is None
+
     def snapshot(
         self,
         ue: str,
@@ -138,24 +154,44 @@ class BaseStation:
         self._next_seq[ue] = seq + 1
         return self._framed(ue, seq, t_sample_ns, embedding, t_publish_ns, payload)
 
+    def frames(self, snapshots: Sequence[Embedded]) -> list[Frame]:
+        """Frames of embeddings that `sends_alike`, quantised and packed in one go.
+
+        Raises:
+            ValueError: as `frame`, whichever of them is the cause; nothing is counted then.
+        """
+        payload = self._payload
+        step = self.step(payload.bits)
+        latents = np.stack([one.embedding.latent[: payload.dims] for one in snapshots])
+        packed = pack_many(quantise(latents, payload.bits, step), payload.bits)
+        found = []
+        for one, content in zip(snapshots, packed, strict=True):
+            self._next_seq[one.ue] = one.seq + 1
+            found.append(self._frame_of(one, payload, step, content))
+        return found
+
     def _framed(
         self, ue: str, seq: int, t_sample_ns: int, embedding: Embedding, t_publish_ns: int, payload: Payload
     ) -> Frame:
         """A frame of a chosen size."""
         step = self.step(payload.bits)
+        content = self._pack(ue, seq, embedding, payload, step)
+        return self._frame_of(Embedded(ue, seq, t_sample_ns, t_publish_ns, embedding), payload, step, content)
+
+    def _frame_of(self, snapshot: Embedded, payload: Payload, step: float, content: bytes) -> Frame:
         return Frame(
             run=self.run,
             bs=self.bs_id,
-            ue=ue,
-            seq=seq,
-            t_sample_ns=t_sample_ns,
-            t_publish_ns=t_publish_ns,
+            ue=snapshot.ue,
+            seq=snapshot.seq,
+            t_sample_ns=snapshot.t_sample_ns,
+            t_publish_ns=snapshot.t_publish_ns,
             dims=payload.dims,
             bits=payload.bits,
             step=step,
-            gain_db=gain_on_the_wire(embedding),
+            gain_db=gain_on_the_wire(snapshot.embedding),
             model=self._model.digest,
-            payload=self._pack(ue, seq, embedding, payload, step),
+            payload=content,
         )
 
     def step(self, bits: int) -> float:

@@ -13,16 +13,16 @@ import zmq
 from broker.admission import Admission
 from broker.bus import MAX_PART_BYTES, Publisher
 from broker.clock import WallClock
-from broker.frame import Frame, FrameError, check_frame, encode_frame
+from broker.frame import Frame, FrameError, check_frame, frame_parts
 from broker.part import Report, Surroundings
+from broker.processor import stay_on, work_through
 from broker.refusals import Refusals
 from broker.sequence import TransportLoss
 from nodes.air import MAX_ELEMENTS, Air, decode_air
-from nodes.base_station import BaseStation
+from nodes.base_station import BaseStation, Embedded
 from nodes.encoding import encode_together
 from nodes.model_spec import model_from_spec, warm_up
 from nodes.policy_spec import policy_from_plain
-from nodes.positioning_model import Embedding
 
 HANDOVER_TIMEOUT_S = 10.0
 MOST_AIR_WAITING = 256
@@ -65,7 +65,8 @@ class BaseStationService:
     """Embeds what it hears and publishes it when it is due.
 
     The welcome: run, bs, model, bits, dims, air (endpoint to hear), upstream (endpoint to publish to),
-    stale_ns (older samples are not worth a frame), clock (its plan, or None in lock-step).
+    stale_ns (older samples are not worth a frame), clock (its plan, or None in lock-step), core (to stay on,
+    if there are fewer than parts).
     """
 
     def __init__(self, surroundings: Surroundings) -> None:
@@ -83,6 +84,10 @@ class BaseStationService:
         self.station.up = bool(welcome.get("up", True))
         clock = welcome["clock"]
         self._clock = None if clock is None else WallClock.from_plan(clock)
+        if clock is not None:
+            work_through()
+            if welcome.get("core") is not None:
+                stay_on(int(welcome["core"]))
         self._stale_ns = int(welcome["stale_ns"])
         self.refusals = Refusals()
         self._admission = Admission(MOST_AIR_PER_S, 2 * MOST_AIR_PER_S)
@@ -162,7 +167,7 @@ class BaseStationService:
             frame = self._waiting.pop((ue, seq), None)
             if frame is not None:
                 now_ns = max(frame.t_publish_ns, self._clock.now_ns())
-                self._publisher.publish(encode_frame(replace(frame, t_publish_ns=now_ns)))
+                self._publisher.publish(frame_parts(replace(frame, t_publish_ns=now_ns)))
         if self._skipped:
             yield "skipped", self._skipped
             self._skipped = []
@@ -236,21 +241,41 @@ class BaseStationService:
                 for air in airs:
                     self._refuse(FrameError("malformed", str(error)), air)
                 continue
-            for air, embedding in zip(airs, embeddings, strict=True):
-                self._keep(air, embedding)
+            snapshots = [
+                Embedded(air.ue, air.seq, air.t_sample_ns, air.t_publish_ns, embedding)
+                for air, embedding in zip(airs, embeddings, strict=True)
+            ]
+            for air, frame in self._framed(airs, snapshots):
+                self._keep(air, frame)
 
-    def _keep(self, air: Air, embedding: Embedding) -> None:
-        try:
-            frame = self.station.frame(air.ue, air.seq, air.t_sample_ns, embedding, air.t_publish_ns)
-            if frame is None:
-                self._silent.append([air.ue, air.seq])
+    def _framed(
+        self, airs: Sequence[Air], snapshots: Sequence[Embedded]
+    ) -> Iterator[tuple[Air, Frame | None]]:
+        """Frames of snapshots; what cannot be quantised is refused."""
+        if self.station.sends_alike:
+            try:
+                frames = self.station.frames(snapshots)
+            except ValueError:
+                pass  # whose it is comes out one by one
+            else:
+                yield from zip(airs, frames, strict=True)
                 return
+        for air, one in zip(airs, snapshots, strict=True):
+            try:
+                frame = self.station.frame(one.ue, one.seq, one.t_sample_ns, one.embedding, one.t_publish_ns)
+            except ValueError as error:  # cannot be quantised
+                self._refuse(FrameError("malformed", str(error)), air)
+            else:
+                yield air, frame
+
+    def _keep(self, air: Air, frame: Frame | None) -> None:
+        if frame is None:
+            self._silent.append([air.ue, air.seq])
+            return
+        try:
             check_frame(frame)  # samples may be finite, and what comes of them not
         except FrameError as error:
             self._refuse(error, air)
-            return
-        except ValueError as error:  # cannot be quantised
-            self._refuse(FrameError("malformed", str(error)), air)
             return
         self._waiting[air.ue, air.seq] = frame
         if self._clock is not None:
@@ -267,7 +292,7 @@ class BaseStationService:
         for ue, seq in discard:
             del self._waiting[ue, seq]
         for ue, seq in publish:
-            self._publisher.publish(encode_frame(self._waiting.pop((ue, seq))))
+            self._publisher.publish(frame_parts(self._waiting.pop((ue, seq))))
 
     def _kept_silent(self, heard: Sequence[tuple[str, int]]) -> list[list[Any]]:
         """Of which of these snapshots, once all have been heard, the policy sends nothing."""

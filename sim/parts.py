@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import zmq
 
-from broker.bus import MAX_SUBSCRIPTION_BYTES
+from broker.bus import MAX_SUBSCRIPTION_BYTES, send_parts
 from broker.clock import Plan
 from broker.control import Context, Controller, Message, answers
 from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys
@@ -299,7 +299,17 @@ class Parts:
             "air": self.endpoints.air,
             "upstream": self.endpoints.upstream,
             "stale_ns": cu_policy(scenario).deadline_ns,
+            "core": self._core_of(name),
         }
+
+    def _core_of(self, name: str) -> int | None:
+        """Where a base station that was started here does its work, if there are fewer cores than parts.
+
+        Left alone, the system moves parts to and fro that are woken by the same instant.
+        """
+        if name not in self.spawned or (os.cpu_count() or 1) >= len(self.spawned):
+            return None
+        return self.scenario.bs_ids.index(name)
 
     # Doing.
 
@@ -385,7 +395,7 @@ class AirSocket:
 
     def publish_parts(self, parts: Sequence[bytes]) -> None:
         """Let a BS hear anything."""
-        self._socket.send_multipart(parts)
+        send_parts(self._socket, parts)
 
     def tidy(self) -> None:
         """Take what came back on the socket: who subscribed."""

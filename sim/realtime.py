@@ -69,6 +69,7 @@ TURN_AFTER_S = 0.05
 """So long before its pace changes all parts are told."""
 LISTEN_EVERY_S = 0.02
 """So often reports are looked at: many at a time cost less, and less often disturb who is at work."""
+AWAKE_S = 0.0003
 LEAST_LISTENING_S = 0.002
 LOOK_EVERY_S = 0.1
 BEAT_EVERY_S = 1.0
@@ -309,7 +310,9 @@ class RealtimeWorld(World):
             elif wait_s <= 0.0:
                 return
             else:
-                time.sleep(min(wait_s, self._next_look - now, self._next_listen - now))
+                # Sleep is late by some 0.1 ms: the last of it is waited for awake.
+                rest_s = min(wait_s - AWAKE_S, self._next_look - now, self._next_listen - now)
+                time.sleep(max(0.0, rest_s))
 
     def _keep_pace(self, t_ns: int) -> None:
         lag_s = max(0.0, self.clock.seconds_between(t_ns, self.clock.now_ns()))
