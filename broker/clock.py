@@ -36,7 +36,7 @@ class WallClock:
         if not 0.0 < speed < float("inf"):
             raise ValueError(f"speed is {speed}, must be positive")
         self._legs = [Leg(epoch_unix_ns, 0, speed)]
-        self._ahead_ns = time.time_ns() - time.monotonic_ns()
+        self._ahead_ns = ahead_ns()
 
     @classmethod
     def from_plan(cls, plan: Plan, before: "WallClock | None" = None) -> Self:
@@ -111,6 +111,22 @@ class WallClock:
 
     def _unix_ns(self) -> int:
         return time.monotonic_ns() + self._ahead_ns
+
+
+def ahead_ns(reads: int = 16) -> int:
+    """How far the time of day is ahead of the monotonic clock.
+
+    The two cannot be read at once, and a process that has to wait between them would be wrong by as much ever
+    after: the reads that lie closest together count.
+    """
+    narrowest, found = -1, 0
+    for _ in range(reads):
+        before = time.monotonic_ns()
+        unix_ns = time.time_ns()
+        after = time.monotonic_ns()
+        if narrowest < 0 or after - before < narrowest:
+            narrowest, found = after - before, unix_ns - (before + after) // 2
+    return found
 
 
 def _at(leg: Leg, unix_ns: int) -> int:

@@ -225,6 +225,9 @@ class RealtimeWorld(World):
         self.clock = WallClock(time.time_ns() + NOT_YET_NS, pace.speed)
         self.lag, self.processing = QuantileSketch(), QuantileSketch()
         self.modelled, self.observed, self.excess = QuantileSketch(), QuantileSketch(), QuantileSketch()
+        self.early = QuantileSketch()
+        """How much earlier frames arrived than the law let them. One may, if the central unit had to wait
+        after it had looked at its clock; if most do, clocks differ."""
         self.interruption = Interruption()
         """Looked for while the run waits."""
         self.skipped = 0
@@ -518,6 +521,7 @@ class RealtimeWorld(World):
             self.modelled.add(modelled_ns / 1e9)
             self.observed.add(observed_ns / 1e9)
             self.excess.add((observed_ns - modelled_ns) / 1e9)
+            self.early.add((modelled_ns - observed_ns) / 1e9)
             self.passages.delays_ns.setdefault((ue, passage.t_sample_ns), {})[bs] = modelled_ns
         if passage.frame is None:
             # The broker has died since, or is still to be heard.
@@ -688,6 +692,7 @@ class RealtimeWorld(World):
             **self.modelled.figures("delay_modelled"),
             **self.observed.figures("delay_observed"),
             **self.excess.figures("delay_excess"),
+            "clocks_apart_s": self.early.quantile(0.5),
             "snapshots_skipped": self.skipped,
             "frames_not_ours": self.duplicates,
             "parts_lost": dict(self.watch.times_lost),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.clock import NEVER_S, WallClock
+from broker.clock import NEVER_S, WallClock, ahead_ns
 
 SECOND = 1_000_000_000
 
@@ -96,3 +96,17 @@ def test_a_clock_begins_with_a_speed(speed: float) -> None:
     if speed != 0.0:
         with pytest.raises(ValueError, match="must not be negative"):
             WallClock(0).turn(speed)
+
+
+def test_a_pause_between_the_two_reads_does_not_put_a_clock_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed_ns, reads = 0, 0
+
+    def monotonic_ns() -> int:
+        nonlocal passed_ns, reads
+        reads += 1
+        passed_ns += 40_000_000 if reads == 2 else 100  # the process waits once, right after the time of day
+        return passed_ns
+
+    monkeypatch.setattr("time.monotonic_ns", monotonic_ns)
+    monkeypatch.setattr("time.time_ns", lambda: SECOND + passed_ns)
+    assert abs(ahead_ns() - SECOND) < 1000
