@@ -21,6 +21,7 @@ from broker.keys import Keys
 from broker.least_recent import LeastRecent
 from broker.refusals import Refusals
 from broker.sequence import SequenceCheck, TransportLoss
+from broker.waiting import has_message
 
 Transport = Literal["inproc", "ipc", "tcp"]
 LINGER_MS = 1000
@@ -80,11 +81,8 @@ class _Subscriptions:
 
     def tidy(self) -> None:
         """Take what has come meanwhile, which would otherwise stay in memory."""
-        try:
-            while True:
-                self._note(self._socket.recv(_NOBLOCK))
-        except zmq.Again:
-            return
+        while has_message(self._socket):
+            self._note(self._socket.recv(_NOBLOCK))
 
     def _note(self, message: bytes) -> None:
         if message[:1] == b"\x01" and len(self._prefixes) < MOST_RECEIVED:

@@ -17,7 +17,7 @@ import zmq
 
 from broker.control import Context, ControlError, Controlled
 from broker.keys import Authenticator, Keys, load_keys
-from broker.waiting import wait_for
+from broker.waiting import Waiter
 
 HELLO_EVERY_S = 0.5
 BEAT_EVERY_S = 0.2
@@ -156,7 +156,7 @@ def _welcome(name: str, control: Controlled, parent: int | None) -> Mapping[str,
 
 def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -> bool:
     """Do what is asked and what is due."""
-    sockets, attended = (control.socket, *part.sockets), part.attended
+    waiter = Waiter((control.socket, *part.sockets), part.attended)
     reports = Reports(control)
     next_beat = heard = monotonic()
     while True:
@@ -164,7 +164,7 @@ def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -
         due = min(next_beat, reports.due_s)
         now = monotonic()
         wait_s = due - now if wait_s is None else min(wait_s, due - now)
-        ready = wait_for(sockets, max(0.0, wait_s), attended)
+        ready = waiter.wait(max(0.0, wait_s))
         if control.socket in ready:
             heard = monotonic()
             try:

@@ -10,10 +10,14 @@ def work_through() -> None:
     """Finish what is begun before others get their turn, and do not interrupt others when woken.
 
     Parts that are woken by the same instant would otherwise take turns on a core every few milliseconds: all
-    of them would be ready last, and would have thrown one another's work out of the caches.
+    of them would be ready last, and would have thrown one another's work out of the caches. Where whoever
+    started the run gave it a real-time priority, the part keeps the lowest: what carries comes first.
     """
     try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        if os.sched_getscheduler(0) == os.SCHED_FIFO:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        else:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     except (AttributeError, OSError) as error:  # not Linux, or not allowed
         _LOG.debug("scheduled as usual (%s)", error)
 

@@ -18,6 +18,7 @@ from broker.part import Report, Surroundings
 from broker.processor import stay_on, work_through
 from broker.refusals import Refusals
 from broker.sequence import TransportLoss
+from broker.waiting import has_message
 from nodes.air import MAX_ELEMENTS, Air, decode_air
 from nodes.base_station import BaseStation, Embedded
 from nodes.encoding import encode_together
@@ -37,6 +38,8 @@ GATHER_S = 0.0003
 GATHER_WITHIN_S = 0.002
 """What one instant brings comes in one rush: as long as less has come than at the instant before, a BS looks
 for more, again and again for a while, and then embeds what there is."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
 
 _LOG = logging.getLogger(__name__)
 
@@ -200,10 +203,9 @@ class BaseStationService:
         """What has come, as far as it is as documented; the rest is counted by cause."""
         heard: list[Air] = []
         for _ in range(MOST_TOGETHER):
-            try:
-                parts = self._air.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not has_message(self._air):
                 break
+            parts = self._air.recv_multipart(_NOBLOCK)
             try:
                 heard.append(self._admitted(parts))
             except FrameError as error:
