@@ -1,26 +1,32 @@
 """CSI at the tail of a message."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.csi_numbers import CsiNumbers, mean_over_slots
 from models.quantiser import GAUSSIAN_STEPS, dequantise, quantise, rescale_step
+
+Array = NDArray[Any]
 
 SHAPE = (8, 24)
 STEPS = np.array([0.013, 0.017])
 
 
-def random_csi(count: int, seed: int = 1) -> np.ndarray:
+def random_csi(count: int, seed: int = 1) -> Array:
     draws = np.random.default_rng(seed)
     return draws.standard_normal((count, *SHAPE)) + 1j * draws.standard_normal((count, *SHAPE))
 
 
-def sent(bits: int, csi: np.ndarray) -> np.ndarray:
+def sent(bits: int, csi: Array) -> Array:
     """Numbers of two base stations as they arrive, ``[n, 2, count]``."""
     numbers = CsiNumbers.of_steps(STEPS, 10, SHAPE)
     written = np.stack([numbers.written(column, csi) for column in range(2)], axis=1)
     steps = np.array([rescale_step(float(step), 10, bits) for step in STEPS])[:, None]
-    return dequantise(quantise(written, bits, steps), bits, steps)
+    arrived: Array = dequantise(quantise(written, bits, steps), bits, steps)
+    return arrived
 
 
 @pytest.mark.parametrize("bits", [3, 4, 5, 8, 10])

@@ -1,11 +1,16 @@
 """Fixes made sharper by reflections, in a city of three planes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.map_fix import MapFix, Site, _dirichlet, _moments, _waves
 from models.reflections import NOTHING, ReflectionMap
 from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, synthesise, world_from_array
+
+Array = NDArray[Any]
 
 RADIO = Radio()
 SITES_M = np.array([[0.0, 0.0, 30.0], [90.0, -20.0, 25.0], [50.0, 95.0, 28.0]])
@@ -36,7 +41,7 @@ def map_fix() -> MapFix:
     return MapFix(city(), sites, RADIO.rows, RADIO.columns, spacing_hz, RADIO.subcarriers)
 
 
-def heard(seed: int, noise: float = 0.0, without: tuple[int, ...] = ()) -> np.ndarray:
+def heard(seed: int, noise: float = 0.0, without: tuple[int, ...] = ()) -> Array:
     """CSI ``[3, num_ant, num_sc]`` at the three sites; phases of paths, and the UE's clock, are random.
 
     Args:
@@ -78,8 +83,9 @@ ALL = np.ones(3, dtype=bool)
 FIRST_M2 = np.diag([2.0, 1.5, 1.0])
 
 
-def first_fix(seed: int) -> np.ndarray:
-    return UE_M + np.random.default_rng(seed).standard_normal(3) * np.sqrt(np.diag(FIRST_M2))
+def first_fix(seed: int) -> Array:
+    fix_m: Array = UE_M + np.random.default_rng(seed).standard_normal(3) * np.sqrt(np.diag(FIRST_M2))
+    return fix_m
 
 
 def test_a_fix_some_metres_off_becomes_one_of_centimetres() -> None:

@@ -5,9 +5,11 @@ import pickle
 import shutil
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.mapped_model import MAP, MappedModel, doubted
 from models.quantiser import dequantise, quantise, rescale_step
@@ -16,6 +18,8 @@ from sim.api import channel_of
 from sim.channel.held_out import shipped_pool
 from sim.scenario import Scenario
 from tests.sim.kit import ROOT
+
+Array = NDArray[Any]
 
 SHIPPED = WEIGHTS / "ecc-r-map"
 
@@ -26,7 +30,7 @@ def model() -> OnnxModel:
 
 
 @cache
-def heard() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def heard() -> tuple[Array, Array, Array]:
     """What arrives of six snapshots of the street, with the truth: numbers, gains and positions."""
     scenario = Scenario.load(ROOT / "scenarios" / "street.yaml", duration="6 s")
     channel = channel_of(scenario)
@@ -40,15 +44,17 @@ def heard() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return latents, gain_db, truth_m
 
 
-def scenario_position(scenario: Scenario, index: int) -> np.ndarray:
+def scenario_position(scenario: Scenario, index: int) -> Array:
     from sim.channel.traces import scenario_positions
 
-    return scenario_positions(scenario)["ue1"][index]
+    position_m: Array = scenario_positions(scenario)["ue1"][index]
+    return position_m
 
 
-def sent(latents: np.ndarray, bits: int) -> np.ndarray:
+def sent(latents: Array, bits: int) -> Array:
     steps = np.array([rescale_step(float(step), model().bits, bits) for step in model().steps])[:, None]
-    return dequantise(quantise(latents, bits, steps), bits, steps)
+    arrived: Array = dequantise(quantise(latents, bits, steps), bits, steps)
+    return arrived
 
 
 EVERYONE = np.ones((6, 6), dtype=bool)

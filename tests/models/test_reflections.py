@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.reflections import NOTHING, ReflectionMap, ReflectionMapError
+
+Array = NDArray[Any]
 
 WALL = [1.0, 0.0, 0.0, 40.0]  # x = 40
 SLANTED = [0.6, 0.8, 0.0, 10.0]
@@ -31,10 +35,11 @@ def small_map() -> ReflectionMap:
     )
 
 
-def mirrored(position: np.ndarray, plane: list[float]) -> np.ndarray:
+def mirrored(position: Array, plane: list[float]) -> Array:
     """The slow way: one point, one plane."""
     normal, distance = np.array(plane[:3]), plane[3]
-    return position - 2 * (normal @ position - distance) * normal
+    image: Array = position - 2 * (normal @ position - distance) * normal
+    return image
 
 
 def test_a_path_is_unfolded_from_its_last_plane_to_its_first() -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.reflections import NOTHING
 from models.synthesis import world_from_array
 from sim.channel.reflections import CastSettings, find_reflections
+
+Array = NDArray[Any]
 
 LOW_M, HIGH_M = np.array([0.0, 0.0, 0.0]), np.array([60.0, 60.0, 20.0])
 SITES_M = ((30.0, 30.0, 18.0), (5.0, 50.0, 12.0))
@@ -22,7 +25,7 @@ class Room:
 
     world: Any
 
-    def first_hit(self, origin_m: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def first_hit(self, origin_m: Array, towards: Array) -> tuple[Array, Array]:
         normals = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
         distances = np.array([0.0, -70.0, -10.0])
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -54,9 +57,7 @@ def test_images_are_those_of_three_planes() -> None:
         assert (twice[:, 0] != twice[:, 1]).all()
 
 
-def exists(
-    tracer: Any, site: tuple[float, ...], planes: np.ndarray, image: np.ndarray, ue: np.ndarray
-) -> bool:
+def exists(tracer: Any, site: tuple[float, ...], planes: Array, image: Array, ue: Array) -> bool:
     """By geometry alone: whether the ray to an image of the UE meets these planes, and then the UE."""
     at, towards = np.array([site]), image - site
     left = np.linalg.norm(towards)
