@@ -63,12 +63,12 @@ EVERYONE = np.ones((6, 6), dtype=bool)
 def test_a_message_is_a_direction_a_part_of_the_latent_and_the_csi() -> None:
     networks = load_model("ecc-r")
     assert isinstance(model(), MappedModel)
-    assert model().dims == 8 + 192 + 2 * 8 * 24
+    assert model().dims == 8 + 96 + 2 * 8 * 24
     scenario = Scenario.load(ROOT / "scenarios" / "street.yaml", duration="100 ms")
     channel = channel_of(scenario)
     pilots, noise = channel.pilots("ue1", 0)[2], float(channel.noise_variance[2])
     own, theirs = model().encode("bs3", pilots, noise), networks.encode("bs3", pilots, noise)
-    assert (own.latent[:200] == theirs.latent[:200]).all()
+    assert (own.latent[:104] == theirs.latent[:104]).all()
     assert own.gain_db == theirs.gain_db
     assert model().digest != networks.digest
 
@@ -76,9 +76,9 @@ def test_a_message_is_a_direction_a_part_of_the_latent_and_the_csi() -> None:
 def test_a_message_without_its_tail_is_one_of_the_networks() -> None:
     latents, gain_db, _ = heard()
     short = sent(latents, 10)
-    short[..., 300:] = 0
+    short[..., 200:] = 0
     of_networks = np.zeros((6, 6, 776), np.float32)
-    of_networks[..., :200] = short[..., :200]
+    of_networks[..., :104] = short[..., :104]
     one = model().fuse(short, gain_db, EVERYONE)
     other = load_model("ecc-r").fuse(of_networks, gain_db, EVERYONE)
     assert (one[0] == other[0]).all()
@@ -90,7 +90,7 @@ def test_the_map_makes_fixes_in_the_street_sharper(bits: int) -> None:
     latents, gain_db, truth_m = heard()
     arrived = sent(latents, bits)
     before = arrived.copy()
-    before[..., 200:] = 0
+    before[..., 104:] = 0
     errors = [
         np.linalg.norm(model().fuse(numbers, gain_db, EVERYONE)[0] - truth_m, axis=1)
         for numbers in (before, arrived)
