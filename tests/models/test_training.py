@@ -47,7 +47,7 @@ def test_a_tiny_training_learns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_papers_two_stages_learn(tmp_path: Path) -> None:
-    """Algorithms 1 and 2 with its networks, phase reference and losses (processors differ: by 3 to 8 after 6,144 samples)."""
+    """Algorithms 1 and 2 with its networks, phase reference and losses (measured: by 7 to 8)."""
     stage_one = Schedule(samples=512, batch=16, rate=2e-3, warmup=256)
     config = tiny_config(
         shape=replace(PAPER, hidden=64, latent=16), phase_reference="antenna", loss="squared", bs_dropout=0.0,
