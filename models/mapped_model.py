@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from models.csi_numbers import CsiNumbers, mean_over_slots
 from models.estimation import pilot_symbols
 from models.map_fix import QUIETEST_DB, MapFix, Site
 from models.reflections import ReflectionMap, ReflectionMapError
-from models.runtime import FORMAT_VERSION, ModelError, OnnxModel, file_hashes
+from models.runtime import FORMAT_VERSION, ModelError, OnnxModel, digest_of, file_hashes
 from models.synthesis import world_from_array
 
 Floats = NDArray[np.float64]
@@ -67,10 +66,7 @@ class MappedModel(OnnxModel):
             )
         if directions and self.digest.hex() != wanted:
             raise ModelError(f"{base}: not the weights that {folder.name} was made with")
-        of_all = hashlib.blake2b(self.digest, digest_size=8)
-        for name, value in sorted(hashes.items()):
-            of_all.update(name.encode() + b"\0" + bytes.fromhex(value))
-        self.digest = of_all.digest()
+        self.digest = digest_of(hashes | {"networks": self.digest.hex()})
         self.folder = folder
         num_slots, num_ant, num_sc = self.csi_shape
         self.numbers = CsiNumbers.of_steps(self.steps, self.bits, (num_ant, num_sc))

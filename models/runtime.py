@@ -132,7 +132,7 @@ class OnnxModel:
         self.description = description
         self._directions = description.directions if directions else None
         left_out = description.directions is not None and not directions
-        self.digest = _digest(hashes | {"without directions": ""} if left_out else hashes)
+        self.digest = digest_of(hashes | {"without directions": ""} if left_out else hashes)
         self.bs_ids = description.bs_ids
         self.num_bs = len(self.bs_ids)
         self.leading = 0 if self._directions is None else LEADING
@@ -378,7 +378,7 @@ def _directions(found: dict[str, Any]) -> Directions | None:
 
 def weights_digest(folder: Path) -> bytes:
     """8 bytes that name the weights: a hash over all files of a model, by name and content."""
-    return _digest(file_hashes(folder))
+    return digest_of(file_hashes(folder))
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
@@ -390,7 +390,8 @@ def file_hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def _digest(hashes: dict[str, str]) -> bytes:
+def digest_of(hashes: dict[str, str]) -> bytes:
+    """8 bytes that name weights, from hexadecimal hashes of their parts by name."""
     digest = hashlib.blake2b(digest_size=8)
     for name, content in sorted(hashes.items()):
         digest.update(name.encode() + b"\0" + bytes.fromhex(content))
