@@ -54,6 +54,7 @@ def test_an_outage_explains_what_was_lost_in_it_however_late_that_is_found(
         parts=SimpleNamespace(down=frozenset()),
         _stations={bs: SimpleNamespace(up=True) for bs in ("bs1", "bs2")},
         lost_frames=Counter(),
+        _up_s={},
     )
     world._unexplained = partial(RealtimeWorld._unexplained, cast(RealtimeWorld, world))
     found = {
@@ -62,3 +63,33 @@ def test_an_outage_explains_what_was_lost_in_it_however_late_that_is_found(
     }
     assert found == {"bs1": "bs_down", "bs2": "lost"}
     assert world.lost_frames == {"bs2, between air and broker": 1}
+
+
+def test_a_moment_in_which_a_station_is_down_explains_what_it_had_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is up again long before anybody misses the frame, and what was heard later has no such excuse."""
+    now_s = 100.0
+    monkeypatch.setattr("sim.passages.monotonic", lambda: now_s)
+    monkeypatch.setattr("sim.realtime.monotonic", lambda: now_s)
+    world: Any = SimpleNamespace(
+        watch=SimpleNamespace(was_away=lambda name, within_s: False, lost=frozenset()),
+        parts=SimpleNamespace(down={"bs4"}),
+        _stations={"bs4": SimpleNamespace(up=True)},
+        lost_frames=Counter(),
+        _up_s={},
+        passages=Passages(),
+    )
+    world._unexplained = partial(RealtimeWorld._unexplained, cast(RealtimeWorld, world))
+    world.passages.owe(("bs4", "ue1", 7), 10**9)
+    world.parts.down.clear()
+    world._up_s["bs4"] = now_s = 100.4
+    now_s = 103.0
+    world.passages.owe(("bs4", "ue1", 8), 4 * 10**9)
+    now_s = 105.5
+    causes = {
+        key[2]: RealtimeWorld._cause(cast(RealtimeWorld, world), key[0], passage)
+        for key, passage in world.passages.silent_for(2.0)
+    }
+    assert causes == {7: "bs_down", 8: "lost"}
+    assert world.lost_frames == {"bs4, between air and broker": 1}
