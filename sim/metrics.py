@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -204,13 +205,16 @@ def age_of_information(folder: Tables, end_ns: int) -> Ages:
     stops: list[Floats] = []
     for batch in folder.batches("fixes", ["ue", "t_sample_ns", "t_fix_ns", "missed"]):
         seen = ~np.asarray(batch.column("missed"))
-        ues = np.asarray(batch.column("ue"))[seen]
+        names = batch.column("ue").dictionary_encode()
+        ues = np.asarray(names.indices)[seen]
         samples = np.asarray(batch.column("t_sample_ns"))[seen]
         fixes = np.asarray(batch.column("t_fix_ns"))[seen]
-        for ue in dict.fromkeys(ues):
-            mine = ues == ue
-            order = np.lexsort((samples[mine], fixes[mine]))
-            sample, fix = samples[mine][order], fixes[mine][order]
+        order = np.lexsort((samples, fixes, ues))
+        ues, samples, fixes = ues[order], samples[order], fixes[order]
+        bounds = np.flatnonzero(np.diff(ues, prepend=-1, append=-1)).tolist()
+        for first, end in pairwise(bounds):
+            ue = names.dictionary[int(ues[first])].as_py()
+            sample, fix = samples[first:end], fixes[first:end]
             if ue in freshest:
                 fix = np.concatenate([[freshest[ue][0]], fix])
                 sample = np.concatenate([[freshest[ue][1]], sample])
