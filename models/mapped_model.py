@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.csi_numbers import CsiNumbers, mean_over_slots
+from models.csi_numbers import Bases, CsiNumbers, mean_over_slots
 from models.estimation import pilot_symbols
 from models.map_fix import QUIETEST_DB, MapFix, Site
 from models.reflections import ReflectionMap, ReflectionMapError
@@ -21,16 +22,18 @@ Floats = NDArray[np.float64]
 
 KIND = "mapped"
 MAP = "reflections.npz"
+BASES = "bases.npz"
 
 
 class MappedModel(OnnxModel):
     """The networks of a model, the CSI behind fewer of their numbers, and a map at the central unit.
 
-    A message is a direction, as many numbers of the latent as ``model.json`` says, and the CSI: its mean
-    over the slots. Where a message is too short for all of the CSI, its fix is that of the networks.
+    A message is a direction, as many numbers of the latent as ``model.json`` says, and the CSI: the strongest
+    parts of its mean over the slots. Where a message is too short for all of that, its fix is that of the
+    networks.
 
     Args:
-        folder: Holds ``model.json`` and ``reflections.npz``.
+        folder: Holds ``model.json``, ``reflections.npz`` and ``bases.npz``.
         threads: Threads of one inference.
         directions: Whether to send and use directions.
 
@@ -47,6 +50,7 @@ class MappedModel(OnnxModel):
                 raise ModelError(f"{page}: version {found['version']}, expected {FORMAT_VERSION}")
             base = folder.parent / str(found["base"])
             wanted, self.latents = str(found["base_digest"]), int(found["latents"])
+            tail = int(found["csi_bytes"])
             site_m = np.asarray(found["site_m"], dtype=np.float64)
             look_at_m = np.asarray(found["look_at_m"], dtype=np.float64)
             rows, columns = (int(number) for number in found["array"])
@@ -60,17 +64,17 @@ class MappedModel(OnnxModel):
             raise ModelError(f"{page}: damaged ({error})") from error
         super().__init__(base, threads, directions=directions)
         hashes = file_hashes(folder)
-        if found.get("files", {}) != {name: value for name, value in hashes.items() if name != page.name}:
-            raise ModelError(
-                f"{folder / MAP}: missing or damaged (not the file that model.json was written with)"
-            )
+        listed = found.get("files", {})
+        for name in (MAP, BASES):
+            if name not in hashes or listed.get(name) != hashes[name]:
+                raise ModelError(
+                    f"{folder / name}: missing or damaged (not the file that model.json was written with)"
+                )
         if directions and self.digest.hex() != wanted:
             raise ModelError(f"{base}: not the weights that {folder.name} was made with")
         self.digest = digest_of(hashes | {"networks": self.digest.hex()})
         self.folder = folder
         num_slots, num_ant, num_sc = self.csi_shape
-        self.numbers = CsiNumbers.of_steps(self.steps, self.bits, (num_ant, num_sc))
-        self.dims = self.leading + self.latents + self.numbers.count
         self._doubt = doubt
         self._symbols = pilot_symbols(num_sc)
         self._noise_share = 1.0 / num_slots
@@ -78,10 +82,13 @@ class MappedModel(OnnxModel):
             shape_fits = site_m.shape == (self.num_bs, 3) and doubt.shape == (self.num_bs + 1,)
             if not (doubt[1:] >= 0).all():
                 raise ValueError("doubt must not be negative")
+            self.numbers = CsiNumbers.of_steps(self.steps, self.bits, read_bases(folder / BASES), tail)
+            shape_fits &= self.numbers.shape == (num_ant, num_sc)
             if not shape_fits or rows * columns != num_ant or not 0 < self.latents <= self.description.dims:
                 raise ValueError("sizes that do not fit the networks")
             sites = [Site(site, world_from_array(site, look_at_m)) for site in site_m]
             city = ReflectionMap.load(folder / MAP)
+            self.dims = self.leading + self.latents + self.numbers.count
             self.map_fix = MapFix(city, sites, rows, columns, spacing_hz, num_sc)
         except (ReflectionMapError, ValueError) as error:
             raise ModelError(f"{folder}: damaged ({error})") from error
@@ -131,6 +138,28 @@ class MappedModel(OnnxModel):
                 first_m[row], first_m2[row], csi[row], noise[row], arrived[row]
             )
         return first_m, first_m2, fix_m, fix_m2
+
+
+def read_bases(path: Path) -> Bases:
+    """What `write_bases` wrote; raises ValueError if that is not in the file."""
+    try:
+        with np.load(path) as found:
+            antennas, subcarriers = (
+                found[name].astype(np.complex128) for name in ("antennas", "subcarriers")
+            )
+            return Bases(antennas, subcarriers, found["order"].astype(np.int64))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def write_bases(path: Path, bases: Bases) -> None:
+    """In single precision."""
+    np.savez(
+        path,
+        antennas=bases.antennas.astype(np.complex64),
+        subcarriers=bases.subcarriers.astype(np.complex64),
+        order=bases.order.astype(np.int16),
+    )
 
 
 def doubted(moved_m: Floats, first_m2: Floats, fix_m2: Floats, doubt: Floats) -> Floats:

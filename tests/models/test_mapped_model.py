@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.mapped_model import MAP, MappedModel, doubted
+from models.mapped_model import BASES, MAP, MappedModel, doubted
 from models.quantiser import dequantise, quantise, rescale_step
 from models.runtime import WEIGHTS, ModelError, OnnxModel, load_model
 from sim.api import channel_of
@@ -63,7 +63,7 @@ EVERYONE = np.ones((6, 6), dtype=bool)
 def test_a_message_is_a_direction_a_part_of_the_latent_and_the_csi() -> None:
     networks = load_model("ecc-r")
     assert isinstance(model(), MappedModel)
-    assert model().dims == 8 + 96 + 2 * 8 * 24
+    assert model().dims == 8 + 96 + 280
     scenario = Scenario.load(ROOT / "scenarios" / "street.yaml", duration="100 ms")
     channel = channel_of(scenario)
     pilots, noise = channel.pilots("ue1", 0)[2], float(channel.noise_variance[2])
@@ -85,7 +85,7 @@ def test_a_message_without_its_tail_is_one_of_the_networks() -> None:
     assert (one[1] == other[1]).all()
 
 
-@pytest.mark.parametrize("bits", [10, 5])
+@pytest.mark.parametrize("bits", [10, 8])
 def test_the_map_makes_fixes_in_the_street_sharper(bits: int) -> None:
     latents, gain_db, truth_m = heard()
     arrived = sent(latents, bits)
@@ -96,6 +96,16 @@ def test_the_map_makes_fixes_in_the_street_sharper(bits: int) -> None:
         for numbers in (before, arrived)
     ]
     assert errors[1].mean() < 0.8 * errors[0].mean()
+
+
+def test_numbers_of_less_than_eight_bits_hold_no_csi() -> None:
+    latents, gain_db, _ = heard()
+    arrived = sent(latents, 6)
+    before = arrived.copy()
+    before[..., 104:] = 0
+    one, other = (model().fuse(numbers, gain_db, EVERYONE) for numbers in (arrived, before))
+    assert (one[0] == other[0]).all()
+    assert (one[1] == other[1]).all()
 
 
 def test_a_fix_does_not_depend_on_what_is_fused_beside_it() -> None:
@@ -171,18 +181,23 @@ def test_damage_is_one_clear_line(tmp_path: Path) -> None:
         ({"doubt": [0.1]}, "damaged"),
         ({"doubt": [-1.0] * 6}, "doubt must not be negative"),
         ({"latents": 0}, "sizes that do not fit"),
+        ({"csi_bytes": 20}, "20 bytes are too few"),
         ({"site_m": "here"}, "damaged"),
     ):
         (folder / "model.json").write_text(json.dumps(page | change))
         with pytest.raises(ModelError, match=message):
             load_model(folder)
     (folder / "model.json").write_text(json.dumps(page))
-    (folder / MAP).write_bytes(b"nonsense")
-    with pytest.raises(ModelError, match=r"not the file that model\.json was written with"):
-        load_model(folder)
-    (folder / MAP).unlink()
-    with pytest.raises(ModelError, match=r"reflections\.npz: missing or damaged"):
-        load_model(folder)
+    for name in (MAP, BASES):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(b"nonsense")
+        with pytest.raises(ModelError, match=r"not the file that model\.json was written with"):
+            load_model(folder)
+        (folder / name).unlink()
+        with pytest.raises(ModelError, match=f"{name}: missing or damaged"):
+            load_model(folder)
+        (folder / name).write_bytes(whole)
+    assert load_model(folder).dims == model().dims
 
 
 def test_the_map_was_made_for_the_benchmark() -> None:
