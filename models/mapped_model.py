@@ -111,8 +111,13 @@ class MappedModel(OnnxModel):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """See :meth:`OnnxModel.fuse_networks`: here with the map behind them."""
         first_m, first_m2, fix_m, fix_m2 = self.both_fixes(latents, gain_db, present)
-        heard = (present & np.isfinite(gain_db)).sum(axis=1)
+        heard = self.heard_well(gain_db, present).sum(axis=1)
         return fix_m, doubted(fix_m - first_m, first_m2, fix_m2, self._doubt[np.maximum(heard, 1)])
+
+    def heard_well(self, gain_db: NDArray[Any], present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whose CSI is worth explaining, ``[n, num_bs]``."""
+        heard = present & np.isfinite(gain_db)
+        return np.asarray(np.where(heard, gain_db, -np.inf) >= QUIETEST_DB)
 
     def both_fixes(
         self, latents: NDArray[np.float32], gain_db: NDArray[Any], present: NDArray[np.bool_]
@@ -128,9 +133,9 @@ class MappedModel(OnnxModel):
         whole = np.zeros((len(latents), self.num_bs, self.leading + self.description.dims), np.float32)
         whole[..., :head] = latents[..., :head]
         first_m, first_m2 = super().fuse_networks(whole, gain_db, present)
-        heard = present & np.isfinite(gain_db)
+        heard = self.heard_well(gain_db, present)
         csi, lost, arrived = self.numbers.read(latents[..., head:])
-        arrived &= heard & (np.where(heard, gain_db, -np.inf) >= QUIETEST_DB)
+        arrived &= heard
         noise = lost + self._noise_share * 10 ** (-np.where(heard, gain_db, 0) / 10)
         fix_m, fix_m2 = first_m.copy(), first_m2.copy()
         for row in np.flatnonzero(arrived.any(axis=1)):
