@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.csi_numbers import Bases, CsiNumbers, mean_over_slots
+from models.csi_numbers import BYTE_BITS, Bases, CsiNumbers, mean_over_slots
 from models.estimation import pilot_symbols
 from models.map_fix import QUIETEST_DB, MapFix, Site
+from models.quantiser import rescale_step
 from models.reflections import ReflectionMap, ReflectionMapError
 from models.runtime import FORMAT_VERSION, ModelError, OnnxModel, digest_of, file_hashes
 from models.synthesis import world_from_array
@@ -74,6 +75,8 @@ class MappedModel(OnnxModel):
             raise ModelError(f"{base}: not the weights that {folder.name} was made with")
         self.digest = digest_of(hashes | {"networks": self.digest.hex()})
         self.folder = folder
+        self.steps = np.array([rescale_step(float(step), self.bits, BYTE_BITS) for step in self.steps])
+        self.bits = BYTE_BITS  # the least that numbers which are bytes need; more tell nothing else of them
         num_slots, num_ant, num_sc = self.csi_shape
         self._doubt = doubt
         self._symbols = pilot_symbols(num_sc)

@@ -64,6 +64,7 @@ def test_a_message_is_a_direction_a_part_of_the_latent_and_the_csi() -> None:
     networks = load_model("ecc-r")
     assert isinstance(model(), MappedModel)
     assert model().dims == 8 + 96 + 280
+    assert model().bits == 8
     scenario = Scenario.load(ROOT / "scenarios" / "street.yaml", duration="100 ms")
     channel = channel_of(scenario)
     pilots, noise = channel.pilots("ue1", 0)[2], float(channel.noise_variance[2])

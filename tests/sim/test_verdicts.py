@@ -89,3 +89,15 @@ def test_two_budgets_predict_a_third() -> None:
 def test_claims_may_be_too_small_or_too_large(anees: float) -> None:
     found = said(row("ecc-r", 7680, 0.4, anees=anees))
     assert found == {"ecc-r as good as the paper in its city": True, "ecc-r": False}
+
+
+def test_the_best_of_both_models_is_held_to_the_next_aim() -> None:
+    def aim(*rows: dict[str, Any]) -> str:
+        (found,) = (verdict for verdict in verdicts(rows) if "at most 0.30 m" in verdict.claim)
+        return str(found)
+
+    ours = [row("ecc-r", 7680, 0.2), row("ecc-r at 4 bits", 3072, 0.5)]
+    claim = "at most 0.30 m on average with no more than 3,072 bits"
+    assert aim(*ours) == f"no: {claim} (0.50 m with 3,072 bits, ecc-r)"
+    assert aim(*ours, row("ecc-r-map", 3072, 0.25)) == f"yes: {claim} (0.25 m with 3,072 bits, ecc-r-map)"
+    assert aim(*ours, row("ecc-r-map", 3840, 0.2)).startswith("no")
