@@ -201,7 +201,7 @@ class CsiNumbers:
         found = numbers / self._grid[:, None] + _MIDDLE
         whole = np.clip(np.rint(found), 0, (1 << BYTE_BITS) - 1)
         arrived = np.asarray((np.abs(found - whole) < ON_GRID).all(axis=-1))
-        bits = np.unpackbits(whole.astype(np.uint8), axis=-1)
+        bits = np.unpackbits(np.where(arrived[..., None], whole, 0).astype(np.uint8), axis=-1)
         csi = np.zeros((*numbers.shape[:2], *self.shape), np.complex128)
         lost = np.ones(numbers.shape[:2])
         for row, column in np.argwhere(arrived):
