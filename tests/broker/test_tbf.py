@@ -9,7 +9,7 @@ from tests.broker.tbf import JUDGED_FROM_S, Carried, Comparison, Situation, comp
 from tests.namespaces import why_not
 
 TRIES = 12
-"""A kernel whose timer is late loses capacity that the bucket cannot hold; busy hosts are late for seconds."""
+"""A kernel whose timer is late loses capacity that the bucket cannot hold; a busy host is so for seconds."""
 
 
 @pytest.fixture(scope="module")
