@@ -52,9 +52,12 @@ class Polyline:
 
 
 def at_constant_speed(points_m: Sequence[Sequence[float]] | Floats, speed_mps: float) -> Polyline:
-    """The polyline through points ``[n, 3]`` at one speed; repeated points are passed without a stop."""
+    """The polyline through points ``[n, 3]`` at one speed.
+
+    Points are passed without a stop where they are repeated, or so close that no time passes between them.
+    """
     points = np.array(points_m, dtype=np.float64)
     length = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    points = np.concatenate([points[:1], points[1:][length > 0]])
-    t_s = np.concatenate([[0.0], np.cumsum(length[length > 0]) / speed_mps])
-    return Polyline(t_s, points)
+    t_s = np.concatenate([[0.0], np.cumsum(length) / speed_mps])
+    later = np.diff(t_s, prepend=-1.0) > 0
+    return Polyline(t_s[later], points[later])

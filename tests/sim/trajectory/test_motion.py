@@ -60,6 +60,14 @@ def test_it_stands_still_at_its_ends(trajectory: Trajectory, beyond: float) -> N
     assert (velocity == 0).all()
 
 
+def test_points_that_no_time_lies_between_are_one() -> None:
+    way = at_constant_speed([(0, 0, 0), (1, 0, 0), (1, 1e-36, 0), (1, 1e-36, 0), (1, 2, 0)], 1.0)
+    assert way.t_s.tolist() == [0, 1, 3]
+    np.testing.assert_allclose(
+        way.position_in_world_m(np.array([0.5, 1.0, 2.0])), [[0.5, 0, 0], [1, 0, 0], [1, 1, 0]]
+    )
+
+
 def test_the_spiral_of_the_paper() -> None:
     spiral = Spiral((85.0, 105.0), 6.0, 3.0, 0.0, 30.0, 30.0)
     t_s = np.linspace(0, 30, 301)
