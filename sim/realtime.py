@@ -233,8 +233,6 @@ class RealtimeWorld(World):
         self.skipped = 0
         self.duplicates = 0
         self.lost_frames: Counter[str] = Counter()
-        self._up_s: dict[str, float] = {}
-        """When each BS that was taken down was last switched on again, monotonic."""
         self.requests: queue.SimpleQueue[Callable[[RealtimeWorld], None]] = queue.SimpleQueue()
         """What other threads want done: called in the world's own, between two events."""
         self._ahead: deque[tuple[str, str, int]] = deque(maxlen=1000)
@@ -566,7 +564,7 @@ class RealtimeWorld(World):
         if fault.aspect == "bs":
             if fault.setting:
                 self.parts.down.discard(fault.target)
-                self._up_s[fault.target] = monotonic()
+                self.watch.was_switched_off(fault.target)
             else:
                 self.parts.down.add(fault.target)
             self.parts.control.send(fault.target, "up" if fault.setting else "down")
@@ -649,8 +647,6 @@ class RealtimeWorld(World):
             return None
         if bs in self.parts.down or self.watch.was_away(bs, since_s) or bs in self.watch.lost:
             return BS_DOWN
-        if bs in self._up_s and monotonic() - self._up_s[bs] < since_s:
-            return BS_DOWN  # it was down for a moment: what it had heard and not sent is gone
         return BS_DOWN if not self._stations[bs].up else self._unexplained(bs, "air", BROKER)
 
     def _unexplained(self, bs: str, after: str, before: str) -> str:

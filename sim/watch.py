@@ -35,7 +35,7 @@ class Watch:
         self._notice = notice
         self._lost_s: dict[str, float] = {}
         self._until_s: dict[str, float] = {}
-        """When each part was last back after it had been lost."""
+        """When each part was last back after it had been lost or switched off."""
         self._restart_s: dict[str, float] = {}
         self._deaths: defaultdict[str, list[float]] = defaultdict(list)
         self._looked_s = monotonic()
@@ -49,6 +49,10 @@ class Watch:
     def was_away(self, name: str, within_s: float) -> bool:
         """Whether a part has been away at some time within the last seconds."""
         return name in self._lost_s or monotonic() - self._until_s.get(name, -1e9) < within_s
+
+    def was_switched_off(self, name: str) -> None:
+        """A part has been switched on again: it counts as away until now."""
+        self._until_s[name] = monotonic()
 
     def look(self) -> None:
         """Look after all parts; to be called several times a second."""
