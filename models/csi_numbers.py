@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.preprocessing import delay_slope
 from models.quantiser import GAUSSIAN_STEPS
 
 Floats = NDArray[np.float64]
@@ -88,17 +89,16 @@ class Bases:
             conj = centred.conj()
             across = np.linalg.eigh(np.einsum("nak,nbk->ab", centred, conj, optimize=True))[1][:, ::-1]
             along = np.linalg.eigh(np.einsum("nak,naj->kj", centred, conj, optimize=True))[1][:, ::-1]
-            parts = across.conj().T @ centred @ along.conj()
-            order.append(np.argsort(-(np.abs(parts) ** 2).mean(axis=0).ravel(), kind="stable"))
+            parts = _in_bases(centred, across, along)
+            order.append(np.argsort(-(np.abs(parts) ** 2).mean(axis=0), kind="stable"))
             antennas.append(across)
             subcarriers.append(along)
         return Bases(np.stack(antennas), np.stack(subcarriers), np.stack(order))
 
     def parts(self, column: int, csi: Complex) -> Complex:
         """Of one base station's CSI ``[n, num_ant, num_sc]`` without its delay: ``[n, parts]``, in order."""
-        parts = self.antennas[column].conj().T @ csi @ self.subcarriers[column].conj()
-        result: Complex = parts.reshape(len(csi), -1)[:, self.order[column]]
-        return result
+        parts = _in_bases(csi, self.antennas[column], self.subcarriers[column])
+        return parts[:, self.order[column]]
 
     def csi(self, column: int, parts: Complex) -> Complex:
         """CSI ``[n, num_ant, num_sc]`` of its parts."""
@@ -111,8 +111,7 @@ class Bases:
 
 def without_delay(csi: NDArray[Any]) -> tuple[Complex, Floats]:
     """CSI ``[n, num_ant, num_sc]`` without its mean delay, and that in turns per subcarrier, -½ to ½."""
-    later = (csi[..., 1:].astype(np.complex128) * csi[..., :-1].conj()).sum(axis=(-2, -1))
-    turns = np.angle(later) / (2 * np.pi)
+    turns = delay_slope(csi.astype(np.complex128)) / (2 * np.pi)
     result: Complex = csi * _ramp(-turns, csi.shape[-1])
     return result, turns
 
@@ -162,21 +161,21 @@ class CsiNumbers:
     def written(self, column: int, csi: Complex) -> NDArray[np.float32]:
         """The numbers ``[n, count]`` of one base station's CSI ``[n, num_ant, num_sc]``, of any scale."""
         num = len(csi)
-        delay = np.floor((without_delay(csi)[1] + 0.5) * (1 << DELAY_BITS)).astype(np.int64) % (
+        delay = np.floor((delay_slope(csi) / (2 * np.pi) + 0.5) * (1 << DELAY_BITS)).astype(np.int64) % (
             1 << DELAY_BITS
         )
         parts = self.bases.parts(column, csi * _ramp(-_turns(delay), self.shape[1]))
         parts /= np.maximum(np.sqrt((np.abs(parts) ** 2).sum(axis=1, keepdims=True)), 1e-150)
         values = np.stack([parts.real, parts.imag], axis=-1).reshape(num, self._bands, -1)
         largest = np.abs(values).max(axis=-1)
-        widths = _width(np.rint(largest[..., None] / _steps()))  # [n, bands, steps]
+        widths = _width(np.rint(largest[..., None] / _STEPS))  # [n, bands, steps]
         room = BYTE_BITS * self.count - self._head
         fits = (_field(widths).sum(axis=1) * values.shape[-1] <= room) & (
             widths.max(axis=1) < 1 << WIDTH_BITS
         )
         which = np.where(fits, np.arange(fits.shape[1]), 0).max(axis=1)
         width = np.where(fits.any(axis=1)[:, None], widths[np.arange(num), :, which], 0)
-        rounded = np.rint(values / _steps()[which][:, None, None]).astype(np.int64)
+        rounded = np.rint(values / _STEPS[which][:, None, None]).astype(np.int64)
         bits = np.zeros((num, BYTE_BITS * self.count), np.uint8)
         head = np.array([DELAY_BITS, STEP_BITS, *[WIDTH_BITS] * self._bands])
         for row in range(num):
@@ -216,9 +215,9 @@ class CsiNumbers:
     def _told(self, bits: NDArray[np.uint8]) -> tuple[Complex | None, Integers, float]:
         """Parts (None: these bits are none), delay and step of one message."""
         start = DELAY_BITS + STEP_BITS
-        delay = np.array(_number(bits[:DELAY_BITS]))
-        step = float(_steps()[_number(bits[DELAY_BITS:start])])
-        width = bits[start : self._head].reshape(-1, WIDTH_BITS) @ (1 << np.arange(WIDTH_BITS)[::-1])
+        delay = _number(bits[:DELAY_BITS])
+        step = float(_STEPS[_number(bits[DELAY_BITS:start])])
+        width = _number(bits[start : self._head].reshape(-1, WIDTH_BITS))
         fields = np.repeat(_field(width), 2 * BAND)
         length = int(fields.sum())
         if not 0 < length <= len(bits) - self._head:
@@ -239,11 +238,13 @@ class CsiNumbers:
 
 
 _MIDDLE = (1 << BYTE_BITS) / 2 - 0.5
+_STEPS = 10 ** ((COARSEST_DB - FINER_DB * np.arange(1 << STEP_BITS)) / 20)
+"""All steps, of CSI whose energy is 1."""
 
 
-def _steps() -> Floats:
-    """All steps, of CSI whose energy is 1."""
-    result: Floats = 10 ** ((COARSEST_DB - FINER_DB * np.arange(1 << STEP_BITS)) / 20)
+def _in_bases(csi: NDArray[Any], antennas: Complex, subcarriers: Complex) -> Complex:
+    """CSI ``[n, num_ant, num_sc]`` of one base station as products of its vectors, ``[n, parts]``."""
+    result: Complex = (antennas.conj().T @ csi @ subcarriers.conj()).reshape(len(csi), -1)
     return result
 
 
@@ -269,9 +270,9 @@ def _turns(delay: Integers) -> Floats:
     return result
 
 
-def _number(bits: NDArray[np.uint8]) -> int:
-    """One whole number of its bits."""
-    return int(bits @ (1 << np.arange(len(bits))[::-1]))
+def _number(bits: NDArray[np.uint8]) -> Integers:
+    """Whole numbers of their bits, the highest first, along the last axis."""
+    return np.asarray(bits @ (1 << np.arange(bits.shape[-1])[::-1]))
 
 
 def _ramp(turns: Floats, num_sc: int) -> Complex:

@@ -92,12 +92,25 @@ def slot_phases(csi: Any) -> Any:
     return xp.conj(_phase(xp, against_last))
 
 
+def delay_slope(csi: Any) -> Any:
+    """Slope of the phase over frequency within ±π, which tells the mean delay up to one turn per subcarrier.
+
+    Args:
+        csi: ``[..., num_ant, num_sc]``.
+
+    Returns:
+        Radians per subcarrier, ``[...]``: minus 2π times effective spacing times mean delay.
+    """
+    xp = array_namespace(csi)
+    product = xp.sum(csi[..., 1:] * xp.conj(csi[..., :-1]), axis=(-2, -1))
+    return xp.atan2(xp.imag(product), xp.real(product))
+
+
 def remove_delay(csi: Any) -> tuple[Any, Any]:
     """The mean delay taken out, and the phase of what is left set by one antenna, always the same.
 
     With the strongest antenna as reference, as in (9), the choice among near-equals would turn all phases at
-    random. The mean delay is the slope of the phase over frequency, from the sum of all products of
-    neighbouring subcarriers of the first mode; it is unambiguous up to one turn per subcarrier.
+    random. The mean delay is that of the first mode; it is unambiguous up to one turn per subcarrier.
 
     Args:
         csi: ``[..., modes, num_ant, num_sc]``, the slots' mean first.
@@ -108,8 +121,7 @@ def remove_delay(csi: Any) -> tuple[Any, Any]:
     """
     xp = array_namespace(csi)
     mean = csi[..., 0, :, :]
-    product = xp.sum(mean[..., 1:] * xp.conj(mean[..., :-1]), axis=(-2, -1))
-    slope = xp.atan2(xp.imag(product), xp.real(product))
+    slope = delay_slope(mean)
     slope = xp.where(slope > 0, slope - 2 * np.pi, slope)
     num_sc = csi.shape[-1]
     position = xp.astype(xp.arange(num_sc), slope.dtype) - (num_sc - 1) / 2

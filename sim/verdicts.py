@@ -9,7 +9,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 
-OURS, MAPPED, SAME_BUDGET = "ecc-r", "ecc-r-map", "ecc-r-equal"
+OURS, SAME_BUDGET = "ecc-r", "ecc-r-equal"
+SHIPPED = OURS, "ecc-r-map"
 HONEST_BITS = 3_584
 """Of slots averaged, then block floating point with nine bits."""
 PAPER_MEAN_M, PAPER_E90_M = 0.48, 0.83
@@ -37,7 +38,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     """All verdicts that there are figures for, on served points of the split ``random``."""
     served = [row for row in rows if row["split"] == "random" and row["subset"] == "served"]
     whole = [row for row in served if row["missing"] == "0"]
-    ours = [row for row in whole if family(row) in (OURS, MAPPED)]
+    ours = [row for row in whole if family(row) in SHIPPED]
     return [
         *_paper(ours),
         *_beyond(ours),
@@ -113,7 +114,7 @@ def _fixed(ours: Sequence[Row], whole: Sequence[Row]) -> Iterator[Verdict]:
 def _missing(served: Sequence[Row]) -> Iterator[Verdict]:
     whole = {row["system"]: row for row in served if row["missing"] == "0"}
     for row in served:
-        if row["missing"] == "1" and family(row) in (OURS, MAPPED) and row["system"] in whole:
+        if row["missing"] == "1" and family(row) in SHIPPED and row["system"] in whole:
             before = whole[row["system"]]["mean_m"]
             worst = max(part["mean_m"] for part in row["by_missing"].values())
             yield Verdict(
@@ -143,7 +144,7 @@ def _expected(whole: Row) -> str:
 def _honesty(served: Sequence[Row]) -> Iterator[Verdict]:
     names = {"0": "none missing", "1": "any one missing", "3": "three missing"}
     for row in served:
-        if family(row) in (OURS, MAPPED) and row["anees"] is not None:
+        if family(row) in SHIPPED and row["anees"] is not None:
             each = [row["anees"], *(part["anees"] for part in row["by_missing"].values())]
             between = f"{min(each):.2f} to {max(each):.2f}" if len(each) > 1 else f"{each[0]:.2f}"
             yield Verdict(
