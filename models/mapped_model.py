@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from models.csi_numbers import BYTE_BITS, Bases, CsiNumbers, mean_over_slots
 from models.estimation import pilot_symbols
@@ -93,6 +94,7 @@ class MappedModel(OnnxModel):
             city = ReflectionMap.load(folder / MAP)
             self.dims = self.leading + self.latents + self.numbers.count
             self.map_fix = MapFix(city, sites, rows, columns, spacing_hz, num_sc)
+            self._algebra = ThreadpoolController().select(user_api="blas")
         except (ReflectionMapError, ValueError) as error:
             raise ModelError(f"{folder}: damaged ({error})") from error
 
@@ -141,10 +143,11 @@ class MappedModel(OnnxModel):
         arrived &= heard
         noise = lost + self._noise_share * 10 ** (-np.where(heard, gain_db, 0) / 10)
         fix_m, fix_m2 = first_m.copy(), first_m2.copy()
-        for row in np.flatnonzero(arrived.any(axis=1)):
-            fix_m[row], fix_m2[row] = self.map_fix.fix(
-                first_m[row], first_m2[row], csi[row], noise[row], arrived[row]
-            )
+        with self._algebra.limit(limits=1):  # small matrices: threads would only wait for each other
+            for row in np.flatnonzero(arrived.any(axis=1)):
+                fix_m[row], fix_m2[row] = self.map_fix.fix(
+                    first_m[row], first_m2[row], csi[row], noise[row], arrived[row]
+                )
         return first_m, first_m2, fix_m, fix_m2
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
+from models.map_fix import MapFix
 from models.mapped_model import BASES, MAP, MappedModel, doubted
 from models.quantiser import dequantise, quantise, rescale_step
 from models.runtime import WEIGHTS, ModelError, OnnxModel, load_model
@@ -209,3 +211,23 @@ def test_the_map_was_made_for_the_benchmark() -> None:
     high_m = city.corner_m + city.voxel_m * city.shape
     assert (points.position_m >= city.corner_m).all()
     assert (points.position_m <= high_m).all()
+
+
+def test_a_map_takes_one_thread_of_linear_algebra_and_gives_the_others_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def threads() -> set[int]:
+        return {int(library["num_threads"]) for library in algebra.info()}
+
+    def watched(map_fix: MapFix, *heard: Any) -> tuple[Array, Array]:
+        seen.append(threads())
+        return fix(map_fix, *heard)
+
+    algebra, fix = ThreadpoolController().select(user_api="blas"), MapFix.fix
+    seen: list[set[int]] = []
+    monkeypatch.setattr(MapFix, "fix", watched)
+    latents, gain_db, _ = heard()
+    with algebra.limit(limits=2):
+        model().fuse(sent(latents, 8), gain_db, EVERYONE)
+        assert threads() == {2}
+    assert seen == [{1}] * 6
