@@ -93,10 +93,7 @@ class MapFix:
         draws = np.random.Generator(np.random.Philox(20_26))
         tried = draws.standard_normal((FIRST_LOOK + LOOKS * LATER_LOOK, 3))
         self._looks = np.split(tried, FIRST_LOOK + LATER_LOOK * np.arange(LOOKS))
-        lag_of = np.zeros((subcarriers, subcarriers, subcarriers))
-        for lag in range(subcarriers):
-            lag_of[np.arange(lag, subcarriers), np.arange(subcarriers - lag), lag] = 1
-        self._lag_of = lag_of.reshape(subcarriers**2, subcarriers)
+        self._to_real = np.kron(_real_basis(columns), _real_basis(rows)).T
         self._clock_m = np.arange(-LATEST_M, LATEST_M + CLOCK_STEP_M / 2, CLOCK_STEP_M)
         self._clock_waves = np.exp(1j * self._turn_per_m * np.outer(np.arange(subcarriers), self._clock_m))
 
@@ -160,24 +157,30 @@ class MapFix:
 
         loud = LOSS_PER_REFLECTION ** self.city.order[images] / distance**2
         root = np.sqrt(loud / (loud.sum(axis=-1, keepdims=True) * least))
-        gram = (
-            _dirichlet(self._columns, np.pi * k[..., 0])
-            * _dirichlet(self._rows, np.pi * k[..., 1])
-            * _dirichlet(self._tones, self._turn_per_m * distance)
-        )
-        system = gram * root[..., None] * root[..., None, :]
+        along_y = _as_real(_upper_waves(np.pi * k[..., 0], self._columns), self._columns)
+        along_z = _as_real(_upper_waves(-np.pi * k[..., 1], self._rows), self._rows)  # rows go down
+        beams = (along_y[..., :, None] * along_z[..., None, :]).reshape(*distance.shape, -1)
+        beams *= root[..., None]
+        upper = _upper_waves(self._turn_per_m * distance, self._tones)
+        tones = _as_real(upper, self._tones)
+        system = beams @ beams.swapaxes(-1, -2)
+        system *= tones @ tones.swapaxes(-1, -2)
         system[:, np.arange(len(images)), np.arange(len(images))] += 1
-        seen = self._beams(k) @ csi  # [n, images, num_sc]
-        seen = seen * _waves(self._turn_per_m * distance, self._tones) * root[..., None]
-        flat = np.concatenate([seen.real, seen.imag], axis=-1)
-        lower = np.linalg.cholesky(system)
-        whitened = np.linalg.solve(lower, flat)
-        whitened = whitened[..., : self._tones] + 1j * whitened[..., self._tones :]
+        seen = (beams @ (self._to_real @ csi).view(np.float64)).view(np.complex128)  # [n, images, num_sc]
+        half = self._tones // 2
+        seen[..., half:] *= upper
+        seen[..., :half] *= upper[..., : -half - 1 : -1].conj()
+        weighed = np.linalg.solve(system, seen.view(np.float64)).view(np.complex128)
 
         energy = float((csi.real**2 + csi.imag**2).sum())
-        products = whitened.conj().swapaxes(-1, -2) @ whitened  # [n, num_sc, num_sc]
-        # Element [row, column] of the transposed: later tone times the conjugate of the earlier one.
-        lags = products.swapaxes(-1, -2).reshape(len(tried_m), -1) @ self._lag_of
+        # Of each pair of tones, and room behind them, so that each next row begins one to the left in `lags`.
+        products = np.zeros((len(tried_m), self._tones, 2 * self._tones), dtype=np.complex128)
+        np.matmul(seen.conj().swapaxes(-1, -2), weighed, out=products[..., : self._tones])
+        one, row, column = products.strides
+        shifted = np.lib.stride_tricks.as_strided(
+            products, (len(tried_m), self._tones, self._tones), (one, row + column, column), writeable=False
+        )
+        lags = shifted.sum(axis=1)
         lags[:, 1:] *= 2
         clock_m = self._clock_m[(lags @ self._clock_waves).real.argmax(axis=1)]
         order = np.arange(self._tones)
@@ -190,15 +193,6 @@ class MapFix:
         turned = lags * np.exp(1j * self._turn_per_m * np.outer(clock_m, order))
         explained = turned.real.sum(axis=1) / energy
         return np.clip(1 - explained, 0, 1), clock_m
-
-    def _beams(self, k: Floats) -> Complex:
-        """Conjugated steering vectors, ``[..., num_ant]``."""
-        y = (np.arange(self._columns) - (self._columns - 1) / 2) * np.pi
-        z = ((self._rows - 1) / 2 - np.arange(self._rows)) * np.pi
-        along_y = np.exp(-1j * k[..., :1] * y)
-        along_z = np.exp(-1j * k[..., 1:] * z)
-        result: Complex = (along_y[..., :, None] * along_z[..., None, :]).reshape(*k.shape[:-1], -1)
-        return result
 
 
 def _likelihood(unexplained: Floats, clock_m: Floats, noise: Floats, sharp: float) -> Floats:
@@ -243,37 +237,44 @@ def _moments(
     return mean, (apart * weight[:, None]).T @ apart + NARROWEST_M2 * np.eye(3)
 
 
-def _dirichlet(count: int, angle: Floats) -> Floats:
-    """Sums of exp(j·(angle_a - angle_b)·m) over ``count`` places m, a step of 1 apart and centred: real.
+def _upper_waves(turn: Floats, count: int) -> Complex:
+    """exp(j·turn·m) for those of ``count`` places m, a step of 1 apart and centred, that are not below 0.
 
-    Args:
-        count: Places.
-        angle: ``[..., images]``; the result is ``[..., images, images]``.
+    Their number is ``count / 2`` rounded up, along the last axis; those below 0 are conjugates.
     """
-    above, below = _sine_of_differences(count * angle / 2), _sine_of_differences(angle / 2)
-    near = np.nonzero(np.abs(below) < 1e-7)
-    below[near] = 1
-    above /= below
-    # Whole turns apart: each place adds 1, or all of them -1 where places are odd halves and turns are odd.
-    *row, one, other = near
-    turns = np.rint((angle[(*row, one)] - angle[(*row, other)]) / (2 * np.pi))
-    above[near] = np.where((count % 2 == 0) & (turns % 2 == 1), -count, count)
-    return above
-
-
-def _sine_of_differences(angle: Floats) -> Floats:
-    """sin(a - b) of all pairs along the last axis."""
-    sine, cosine = np.sin(angle), np.cos(angle)
-    result: Floats = sine[..., :, None] * cosine[..., None, :]
-    result -= cosine[..., :, None] * sine[..., None, :]
-    return result
-
-
-def _waves(turn: Floats, count: int) -> Complex:
-    """exp(j·turn·m) for ``count`` places m, a step of 1 apart and centred, ``[..., count]``."""
-    waves = np.empty((*turn.shape, count), dtype=np.complex128)
-    waves[..., 0] = np.exp(-1j * turn * (count - 1) / 2)
+    waves = np.empty((*turn.shape, (count + 1) // 2), dtype=np.complex128)
+    waves[..., 0] = 1 if count % 2 else np.exp(0.5j * turn)
     step = np.exp(1j * turn)
-    for at in range(1, count):
+    for at in range(1, waves.shape[-1]):
         np.multiply(waves[..., at - 1], step, out=waves[..., at])
     return waves
+
+
+def _as_real(upper: Complex, count: int) -> Floats:
+    """Waves over all centred places as real numbers, ``[..., count]``: their products with `_real_basis`.
+
+    Args:
+        upper: As `_upper_waves` makes them.
+        count: Places.
+    """
+    odd, half = count % 2, upper.shape[-1]
+    real = np.empty((*upper.shape[:-1], count))
+    real[..., :half], real[..., half:] = upper.real, upper.imag[..., odd:]
+    real *= np.sqrt(2)
+    if odd:
+        real[..., 0] = 1
+    return real
+
+
+def _real_basis(count: int) -> Complex:
+    """The unitary matrix ``[count, count]`` in which waves over centred places have real coordinates.
+
+    A wave's sum and difference with its mirror image are a cosine and a sine (Huarng and Yeh, 1991).
+    """
+    places = np.arange(count) - (count - 1) / 2
+    upper = places[places >= 0]
+    there = (places[:, None] == upper).astype(np.complex128)
+    mirrored = there[::-1]
+    scale = np.where(upper == 0, 0.5, np.sqrt(0.5))
+    cosines, sines = (there + mirrored) * scale, (there - mirrored) * (-1j * scale)
+    return np.concatenate([cosines, sines[:, upper > 0]], axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.map_fix import MapFix, Site, _dirichlet, _moments, _waves
+from models.map_fix import MapFix, Site, _as_real, _moments, _real_basis, _upper_waves
 from models.reflections import NOTHING, ReflectionMap
 from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, synthesise, world_from_array
 
@@ -175,21 +175,14 @@ def test_what_is_unexplained_is_what_regularised_least_squares_leaves() -> None:
         assert share[row] == pytest.approx(best, abs=2e-5)
 
 
-def test_sums_of_waves_have_a_closed_form() -> None:
-    angle = np.array([[0.0, 0.3, 0.3, -2.0, 0.3 + 2 * np.pi, 0.3 - 4 * np.pi]])
-    for count in (1, 2, 5, 24):
-        found = _dirichlet(count, angle)
-        for a in range(angle.size):
-            for b in range(angle.size):
-                places = np.arange(count) - (count - 1) / 2
-                slow = np.exp(1j * (angle[0, a] - angle[0, b]) * places).sum()
-                assert found[0, a, b] == pytest.approx(slow.real, abs=1e-9)
-                assert abs(slow.imag) < 1e-9
-
-
-def test_waves_are_centred() -> None:
-    angle = np.array([0.4, -1.1])
-    assert _waves(angle, 4) == pytest.approx(np.exp(1j * angle[:, None] * (np.arange(4) - 1.5)))
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 24])
+def test_waves_over_centred_places_are_real_in_a_basis_of_their_own(count: int) -> None:
+    angle = np.array([0.0, 0.3, -2.0, 0.3 + 2 * np.pi])
+    waves = np.exp(1j * angle[:, None] * (np.arange(count) - (count - 1) / 2))
+    basis, upper = _real_basis(count), _upper_waves(angle, count)
+    assert basis.conj().T @ basis == pytest.approx(np.eye(count), abs=1e-12)
+    assert upper == pytest.approx(waves[:, count // 2 :], abs=1e-12)
+    assert _as_real(upper, count) == pytest.approx(waves @ basis, abs=1e-12)
 
 
 def test_moments_are_those_of_the_likelihood_whatever_was_tried() -> None:
