@@ -128,7 +128,7 @@ class TrainingConfig:
         training_impairments: What is drawn anew for every training sample.
         test_impairments: The same for validation and test.
         seed: Of weights, samples and masks.
-        bfloat16: Mixed precision in the matrix products.
+        bfloat16: Mixed precision in the matrix products, on devices that have instructions for it.
     """
 
     name: str

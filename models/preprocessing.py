@@ -22,9 +22,7 @@ def gain_db(csi: Any, noise_variance: float) -> Any:
         noise_variance: Noise power in the units of ``|csi|^2``.
     """
     xp = array_namespace(csi)
-    power = xp.linalg.vector_norm(csi, axis=(-3, -2, -1)) ** 2 / (
-        csi.shape[-3] * csi.shape[-2] * csi.shape[-1]
-    )
+    power = xp.mean(_power(xp, csi), axis=(-3, -2, -1))
     return 10.0 * xp.log10(power / noise_variance + 1e-3)
 
 

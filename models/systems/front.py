@@ -34,12 +34,12 @@ def system_input(
     Returns:
         Features, side features and the gain in dB: that of the CSI before it was sent.
     """
-    gain = gain_db(csi, noise_variance)
     if message == ADCPM:
+        gain = gain_db(csi, noise_variance)
         return power_map(csi, noise_variance), (gain / 30.0 - 1.0)[..., None], gain
     arrived = PAYLOADS[message].sent(csi) if message in PAYLOADS else csi
-    features, side, _ = encoder_input(arrived, noise_variance, phase_reference, modes)
-    return features, side, gain
+    features, side, gain = encoder_input(arrived, noise_variance, phase_reference, modes)
+    return features, side, gain if arrived is csi else gain_db(csi, noise_variance)
 
 
 def kept_subcarriers(there: int, count: int, step: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import torch
 from models.config import ConfigError, Impairments, Schedule, TrainingConfig
 from models.losses import reconstruction_loss
 from models.quantiser import quantise
-from models.training import Trainer, hard_points
+from models.training import Trainer, hard_points, knows_bfloat16
 from tests.models.kit import (
     PAPER,
     RADIO,
@@ -234,6 +234,33 @@ def test_shortened_messages_are_prefixes(tmp_path: Path) -> None:
     assert 0.4 < float(unshortened.float().mean()) < 0.6
     coarse = (torch.where(kept, sent, whole) != whole).any(-1)[~unshortened]
     assert 0.3 < float(coarse.float().mean()) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("able", "known"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, False),
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+    ],
+)
+def test_bfloat16_is_left_to_devices_with_instructions_for_it(
+    able: dict[str, bool], known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert knows_bfloat16("cpu") == known
+    assert knows_bfloat16("cuda")
+    trainer = tiny_trainer(tmp_path / "tiny.pt")
+    for asked in (True, False):
+        trainer.config = replace(trainer.config, bfloat16=asked)
+        with trainer._autocast():
+            product = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert product.dtype == (torch.bfloat16 if asked and known else torch.float32)
+
+
+def test_without_word_from_the_processor_there_is_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not knows_bfloat16("cpu")
 
 
 def test_hard_points_are_heard_but_see_few_sites() -> None:
