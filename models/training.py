@@ -300,19 +300,20 @@ class Trainer:
         if not config.short_share or not self.calibrated:
             return whole
         batch, sites = latent.shape[:2]
-        short = self._mask_draws(batch, 1) < config.short_share
+        short = (self._mask_draws(batch, 1) < config.short_share).expand(batch, sites)
         shortest = min(config.shortest_dims, dims)
         length = shortest * (dims / shortest) ** self._mask_draws(batch, sites)
         kept = torch.arange(dims, device=self.device) < length[..., None]
         choice = (self._mask_draws(batch, sites) * len(config.short_bits)).long()
-        coarse = whole
+        shortened = whole.clone()
         for number, bits in enumerate(config.short_bits):
+            some = torch.nonzero(short & (choice == number), as_tuple=True)
+            arrived = whole[some]
             if bits != config.bits:
-                step = self.steps * rescale_step(1.0, config.bits, bits)
-                at_bits = straight_through(latent, bits, step[:, None, None])
-                coarse = torch.where((choice == number)[..., None, None], at_bits, coarse)
-        shortened = coarse * kept.reshape(latent.shape)
-        return torch.where(short[..., None, None], shortened, whole)
+                step = self.steps[some[1]] * rescale_step(1.0, config.bits, bits)
+                arrived = straight_through(latent[some], bits, step[:, None, None])
+            shortened[some] = arrived * kept[some].reshape(arrived.shape)
+        return shortened
 
     def _mask_draws(self, *size: int) -> Tensor:
         return torch.rand(*size, generator=self.masks, device=self.device)
