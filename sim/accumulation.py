@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.channel.held_out import held_out, shipped_pool
-from sim.channel.traces import traces_cache
-from sim.compare import Report, read_folder, train_all
+from sim.compare import Report, train_all
 from sim.errors import UserError
 from sim.scenario.scenario import Clock
 from sim.train import TrainOptions, make_trainer, read_points
-from sim.variants import CONFIGS, folders
+from sim.variants import folders, shortened_comparison
 
 if TYPE_CHECKING:
     from models.training import Trainer
@@ -25,23 +24,23 @@ SEED = 1
 
 
 def state_file() -> Path:
-    """Where `scripts/compare` keeps the state of the system."""
-    return traces_cache().parent / "training" / "compare" / f"{SYSTEM}.pt"
+    """Where the state of the system is kept."""
+    return folders()[1] / f"{SYSTEM}.pt"
 
 
 def train_it(options: TrainOptions, report: Report = print) -> None:
-    """Train the system as `scripts/compare` does, unless its state is there."""
+    """Train the system, unless its state is there."""
     if state_file().is_file():
         return
-    chosen, trunks = {SYSTEM: read_folder(CONFIGS)[SYSTEM]}, read_folder(CONFIGS / "trunks")
-    train_all(chosen, trunks, folders()[0], state_file().parent, options, report=report)
+    systems, trunks = shortened_comparison()
+    train_all({SYSTEM: systems[SYSTEM]}, trunks, *folders(), options, report=report)
 
 
 def restored(report: Report = print) -> Trainer:
     """The trained system with all its layers; raises UserError if it was not trained here."""
     if not state_file().is_file():
         raise UserError(f"{state_file()}: no such training; --train makes it")
-    config, options = read_folder(CONFIGS)[SYSTEM], TrainOptions()
+    config, options = shortened_comparison()[0][SYSTEM], TrainOptions()
     return make_trainer(config, read_points(config, None, report), state_file(), options, report)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from models.training import Trainer
 
 Report = Callable[[str], None]
+LINES = 8
+"""Of a training's history that a shipped page keeps."""
 Points = tuple["PathTable", "PathTable"]
 
 
@@ -145,6 +147,16 @@ def is_exported(folder: Path, config: TrainingConfig) -> bool:
         return False
 
 
+def short_history(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A training's history for a page: at most `LINES` of it, the first and the last too, in millimetres."""
+    last, lines = len(history) - 1, min(LINES, len(history))
+    kept = [round(last * line / max(lines - 1, 1)) for line in range(lines)]
+    return [
+        {key: round(value, 3) if isinstance(value, float) else value for key, value in history[at].items()}
+        for at in kept
+    ]
+
+
 def export(trainer: Trainer, folder: Path, report: Report) -> Path:
     """Export what a trainer has, with what it reached on the validation points."""
     from models.systems.export import export_system
@@ -156,7 +168,7 @@ def export(trainer: Trainer, folder: Path, report: Report) -> Path:
         "ended": trainer.ended,
         "world": world_of(MUNICH6).key(),
         "points": len(trainer.samples),
-        "history": trainer.history,
+        "history": short_history(trainer.history),
     }
     export_system(trainer, folder, about)
     report(f"exported to {folder}")

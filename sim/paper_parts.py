@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.systems.compared import COMPARED, ComparedSystem
+from models.systems.compared import ComparedSystem
 from sim import accumulation, paper_pictures
 from sim.along import along
 from sim.channel.held_out import shipped_scenario
@@ -61,11 +61,11 @@ def judged(systems: Sequence[tuple[System, Row]], points: int | None, report: Re
 
 
 def variant(name: str, bits: int | None = None) -> System:
-    """A shipped system of the comparison or a trained variant; raises UserError if it was not trained."""
-    for folder in (COMPARED, folders()[0]):
-        if (folder / name / "model.json").is_file():
-            return Framed(ComparedSystem(folder / name, bits))
-    raise UserError(f"{name} is not trained here: --train does it")
+    """A variant, or what it is set against, trained as long; raises UserError if it was not trained."""
+    folder = folders()[0] / name
+    if not (folder / "model.json").is_file():
+        raise UserError(f"{name} is not trained here: --train does it")
+    return Framed(ComparedSystem(folder, bits))
 
 
 def judge_subcarriers(points: int | None, report: Report) -> list[Row]:

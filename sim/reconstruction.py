@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from models.adcpm import adcpm
 from models.quantiser import calibrate_steps, dequantise, quantise
 from sim.channel.held_out import held_out, shipped_pool
-from sim.compare import Report, read_folder
+from sim.compare import Report
 from sim.scenario.scenario import Clock
 from sim.train import EVERY_S, TrainOptions, denormals_flushed, make_trainer, read_points
-from sim.variants import CONFIGS, folders
+from sim.variants import folders, shortened_comparison
 
 if TYPE_CHECKING:
     from models.config import TrainingConfig
     from models.training import Trainer
 
 SAMPLES, DECAY, RATE = 77_824, 20_480, 1e-3
-"""The budget of the comparison, all of it in stage I."""
+"""As many as other variants see, all of them in stage I."""
 WIDTH = 384
 """That of the shipped model's encoders, eight times the comparison's."""
 BITS = (10, 8, 6, 4)
@@ -35,7 +35,7 @@ Csi = NDArray[np.complex64]
 
 def stage_one() -> TrainingConfig:
     """The comparison's stage I, longer and wider, with the delay left in the CSI."""
-    config = read_folder(CONFIGS / "trunks")["ecc-stage-one"]
+    config = shortened_comparison()[1]["ecc-stage-one"]
     assert config.local is not None
     local = replace(config.local, samples=SAMPLES, decay=DECAY, rate=RATE)
     shape = replace(config.shape, width=WIDTH)

@@ -1,4 +1,7 @@
-"""Systems of the comparison with one thing changed: bits, subcarriers, or the seed of the training."""
+"""Systems of the comparison with one thing changed: bits, subcarriers or the seed.
+
+They, and what they are set against, are trained for a thirteenth of the comparison's samples.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,16 @@ if TYPE_CHECKING:
     from models.config import TrainingConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "models" / "configs" / "compare"
+SHORTER = 13
+"""A variant, and what it is a variant of, sees this part of the samples that the comparison's systems see."""
+POINTS = 29_000
+"""Traced points that variants are trained on."""
 STRATEGIES = ("ecc-q10", "ecc-q10-scratch", "ecc-q10-split")
 BITS = (10, 8, 6, 4)
 ENDS = (10, 4)
-"""The bits that every strategy is trained for; `ecc-q8` and `ecc-q6` are in the comparison."""
+"""The bits that every strategy is trained for."""
+BETWEEN = ("ecc-q8", "ecc-q6", "ecc-lossless")
+"""Drawn beside them."""
 BY_SUBCARRIERS = ("ecc-r-equal",)
 SUBCARRIERS = 24
 SPREAD = ((3, 8), (6, 4), (12, 2))
@@ -48,21 +57,43 @@ def with_seed(name: str, seed: int) -> str:
     return f"{name}-seed-{seed}"
 
 
+def shortened(config: TrainingConfig) -> TrainingConfig:
+    """A training of the comparison with all that lasts so many samples shorter, but for the rise of rates."""
+    local, joint = config.local, config.joint
+    return replace(
+        config,
+        points=POINTS,
+        local=None if local is None else replace(local, samples=local.samples // SHORTER),
+        joint=replace(joint, samples=joint.samples // SHORTER, decay=joint.decay // SHORTER),
+        quantise_from=None if config.quantise_from is None else config.quantise_from // SHORTER,
+        recalibrate=config.recalibrate // SHORTER,
+    )
+
+
+def shortened_comparison() -> tuple[Configs, Configs]:
+    """Systems of the comparison and the trunks they go on from, `shortened`."""
+    systems, trunks = read_folder(CONFIGS), read_folder(CONFIGS / "trunks")
+    return (
+        {name: shortened(config) for name, config in systems.items()},
+        {name: shortened(config) for name, config in trunks.items()},
+    )
+
+
 def strategies(systems: Configs) -> Configs:
-    """Every training strategy at both ends, where the comparison does not have it already."""
-    found: Configs = {}
+    """Every training strategy at both ends, and what is drawn beside them."""
+    found: Configs = {name: systems[name] for name in BETWEEN}
     for bits in ENDS:
         for name in STRATEGIES:
             other = at_bits(name, bits)
-            if other not in systems:
-                found[other] = replace(systems[name], name=other, bits=bits)
+            found[other] = systems.get(other) or replace(systems[name], name=other, bits=bits)
     return found
 
 
 def by_subcarriers(systems: Configs, names: tuple[str, ...] = BY_SUBCARRIERS) -> Configs:
-    """Systems that see fewer subcarriers, over the whole band and in its middle."""
+    """Systems that see all subcarriers, or fewer: over the whole band and in its middle."""
     found: Configs = {}
     for name in names:
+        found[name] = systems[name]
         for count, step in (*SPREAD, *NARROW):
             other, config = with_subcarriers(name, count, step), systems[name]
             shape = replace(config.shape, subcarriers=count)
@@ -82,16 +113,18 @@ def seeded(configs: Mapping[str, TrainingConfig], seed: int) -> Configs:
 
 def variants(part: str) -> tuple[Configs, Configs]:
     """Systems of one part, ``strategies``, ``subcarriers`` or ``seeds``, and the trunks they go on from."""
-    systems, trunks = read_folder(CONFIGS), read_folder(CONFIGS / "trunks")
+    systems, trunks = shortened_comparison()
     if part == "strategies":
         return strategies(systems), trunks
     if part == "subcarriers":
         return by_subcarriers(systems), trunks
     chosen = {name: systems[name] for name in SEEDED}
-    found: Configs = {}
+    again: Configs = {}
+    trunks_again: Configs = {}
     for seed in SEEDS:
-        found |= seeded(chosen, seed)
-    return found, {name: one for seed in SEEDS for name, one in seeded(trunks, seed).items()}
+        again |= seeded(chosen, seed)
+        trunks_again |= seeded(trunks, seed)
+    return chosen | again, trunks | trunks_again
 
 
 def folders() -> tuple[Path, Path]:

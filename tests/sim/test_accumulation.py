@@ -11,15 +11,14 @@ from models.training import Trainer
 from sim import accumulation
 from sim.accumulation import STEPS, judge_steps, restored
 from sim.channel.held_out import shipped_pool
-from sim.compare import read_folder
 from sim.errors import UserError
 from sim.train import TrainOptions, make_trainer
-from sim.variants import CONFIGS
+from sim.variants import shortened_comparison
 from tests.sim.test_compare import points, quick  # noqa: F401  (a fixture)
 
 
 def trainer_in(folder: Path) -> Trainer:
-    config = read_folder(CONFIGS)[accumulation.SYSTEM]
+    config = shortened_comparison()[0][accumulation.SYSTEM]
     shape = replace(config.shape, width=8, latent=2, token=2, hidden=8)
     joint = Schedule(samples=32, batch=16)
     config = replace(config, shape=shape, local=None, after=None, joint=joint, quantise_from=0)

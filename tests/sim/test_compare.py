@@ -7,14 +7,14 @@ import pytest
 
 from models.path_table import PathTable
 from models.systems.compared import ORDER
-from sim.compare import compare, read_folder
+from sim.compare import LINES, compare, read_folder, short_history
 from sim.deployment import MUNICH6
 from sim.errors import UserError
 from sim.train import TrainOptions
 from tests.models.kit import free_space, random_positions
 
 CONFIGS = Path(__file__).resolve().parents[2] / "models" / "configs" / "compare"
-BUDGET = 77_824
+BUDGET = 1_011_712
 SMALL = "{width: 8, depth: 1, cu: paper, normed: true, token: 2, latent: 2, hidden: 8}"
 TRUNK = f"name: trunk\nshape: {SMALL}\njoint: {{samples: 64, batch: 32}}\n"
 BRANCH = f"name: branch\nafter: trunk\nshape: {SMALL}\njoint: {{samples: 128, batch: 32, decay: 64}}\n"
@@ -82,9 +82,19 @@ def test_every_system_but_the_slowest_sees_as_many_samples() -> None:
     for config in systems.values():
         local = config.local.samples if config.local else 0
         assert local + config.joint.samples == BUDGET, config.name
-        assert (config.joint.decay, config.joint.batch, config.points) == (20_480, 256, 29_000), config.name
+        assert (config.joint.decay, config.joint.batch, config.points) == (266_240, 256, 17_000), config.name
     for config in (*systems.values(), *trunks.values()):
         if config.after is not None:
             trunk = trunks[config.after]
             assert trunk.local == config.local
             assert trunk.only_local or trunk.joint.samples == config.joint.samples - config.joint.decay
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, LINES, LINES + 1, 100])
+def test_a_page_keeps_a_short_history(lines: int) -> None:
+    history = [{"stage": "joint", "samples": at, "all_mean_m": at + 1 / 7} for at in range(lines)]
+    kept = short_history(history)
+    assert len(kept) == min(lines, LINES)
+    rounded = [line | {"all_mean_m": at + 0.143} for at, line in enumerate(history)]
+    assert kept[:1] + kept[-1:] == rounded[:1] + rounded[-1:]
+    assert len({line["samples"] for line in kept}) == len(kept)

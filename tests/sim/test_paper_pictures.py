@@ -1,6 +1,7 @@
 """Pictures and tables of the paper's section IV, from figures as they are kept."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from models.systems.compared import COMPARED, ESTIMATOR
 from sim import paper_parts
 from sim.errors import UserError
 from sim.paper_parts import PARTS, judged, make, section, variant
 from sim.paper_pictures import phase_levels, power_levels
+from sim.variants import folders
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET: Any = lambda line: None  # noqa: E731
@@ -89,17 +92,20 @@ def test_the_spiral_is_followed_now(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     content = (tmp_path / "spiral.svg").read_text()
     ElementTree.fromstring(content)
     assert f"mfcnet-style: fixes {found[1]['fix_mean_m']:.2f} m" in content
-    assert "| `mfcnet-style` | 122,880 | 77,824 |" in section("spiral", tmp_path, "results")
+    assert "| `mfcnet-style` | 122,880 | 1,011,712 |" in section("spiral", tmp_path, "results")
 
 
 def test_systems_are_judged_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    trained, _ = folders()
+    shutil.copytree(COMPARED / "ecc-q10-split", trained / "ecc-q10-split")
+    shutil.copy(COMPARED / ESTIMATOR, trained)
     systems = [(variant("ecc-q10-split", bits), {"bits": bits or 10}) for bits in (None, 4)]
     rows = judged(systems, 6, QUIET)
     found = [(row["bits"], row["subset"], row["payload_bits"]) for row in rows]
     assert found == [(10, "served", 7_680), (10, "all", 7_680), (4, "served", 3_072), (4, "all", 3_072)]
     assert all(row["interval_m"][0] <= row["mean_m"] <= row["interval_m"][1] for row in rows)
-    with pytest.raises(UserError, match="ecc-q4-scratch is not trained here: --train does it"):
+    with pytest.raises(UserError, match="ecc-q10 is not trained here: --train does it"):
         make("strategies", tmp_path, again=True)
 
 
