@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.direction_update import DirectionUpdate
 from models.intersection import Intersection
+from models.length_scales import LengthScales, read_scales, scale_of_length
 from models.music import Arrivals, Music, forward_backward, spatial_covariance
 from models.quantiser import GAUSSIAN_STEPS
 
@@ -97,6 +98,7 @@ class Directions:
         update: Takes them into fixes.
         trust_weights: What base stations weigh features of a peak with, ``[FEATURES, kinds]``.
         covariance_scales: What covariances are multiplied with, where one, two, … all are heard.
+        short_scales: And besides, where messages are short: numbers of the latent, ascending, and factors.
     """
 
     numbers: DirectionNumbers
@@ -104,6 +106,7 @@ class Directions:
     update: DirectionUpdate
     trust_weights: Floats
     covariance_scales: Floats
+    short_scales: LengthScales = ()
 
     @staticmethod
     def from_json(section: Mapping[str, Any], steps: Sequence[float], bits: int) -> Directions:
@@ -122,6 +125,7 @@ class Directions:
                 raise ValueError(f"directions.{name} {list(values.shape)}")
         if not (columns["covariance_scales"] > 0).all():
             raise ValueError("directions.covariance_scales must be positive")
+        short = read_scales(section.get("short_scales", ()))
         rows, array_columns = (int(count) for count in section["array"])
         lines = Intersection.looking_at(
             columns["site_m"], columns["look_at_m"], columns["low_m"], columns["high_m"]
@@ -132,6 +136,7 @@ class Directions:
             DirectionUpdate(lines, columns["share_weights"]),
             columns["trust_weights"],
             columns["covariance_scales"],
+            short,
         )
 
     def of_pilots(self, column: int, pilots: NDArray[Any], noise_variance: float) -> NDArray[np.float32]:
@@ -160,6 +165,7 @@ class Directions:
         numbers: NDArray[Any],
         heard: NDArray[np.bool_],
         network_scale: Floats,
+        lengths: Floats,
     ) -> tuple[Floats, Floats]:
         """Fixes of the network, sharper by the directions that arrived.
 
@@ -169,12 +175,15 @@ class Directions:
             numbers: At the head of messages, ``[n, num_bs, LEADING]``.
             heard: ``[n, num_bs]``.
             network_scale: Makes the network's covariances honest, ``[n]``.
+            lengths: Numbers of the latent that arrived of each base station heard, on average, ``[n]``.
         """
         k, log_odds, arrived = self.numbers.read(np.where(heard[..., None], numbers, 0))
         arrived = arrived & heard
         scaled = covariance_m2 * network_scale[:, None, None]
         fix_m, spread = self.update.fix(position_m, scaled, k, log_odds, arrived)
         scale = self.covariance_scales[np.maximum(heard.sum(axis=1), 1) - 1]
+        if self.short_scales:
+            scale = scale * scale_of_length(self.short_scales, lengths)
         any_arrived = np.asarray(arrived.any(axis=1))
         return (
             np.where(any_arrived[:, None], fix_m, position_m),

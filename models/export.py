@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from models.build import encoder_of
@@ -22,11 +21,9 @@ from models.layers import CentralUnit
 from models.preprocessing import side_features
 from models.runtime import FORMAT_VERSION
 from models.shape import Shape
-from models.systems.compact import compacted
+from models.systems.compact import compacted, halve
 from models.training import Trainer
 
-SMALLEST_HALVED = 256
-"""Weight arrays with fewer elements stay in single precision: they are small and can matter."""
 OPSET = 18
 COVARIANCE_BATCHES = 16
 """Batches of 256 channels that the estimator's covariance is averaged over."""
@@ -55,22 +52,6 @@ class _Fusion(nn.Module):
         shape = self.shape
         tokens = latent.reshape(-1, shape.num_bs, shape.subcarriers, shape.latent)
         return self.fusion.estimate(tokens, gain_db, present > 0.5)
-
-
-def halve(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep large weights in half precision, widened again when the model is loaded."""
-    graph = model.graph
-    widened = []
-    for initializer in graph.initializer:
-        values = numpy_helper.to_array(initializer)
-        if values.dtype != np.float32 or values.size < SMALLEST_HALVED:
-            continue
-        name = initializer.name
-        initializer.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + ".half"))
-        widened.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
-    for node in reversed(widened):
-        graph.node.insert(0, node)
-    return model
 
 
 def to_onnx(

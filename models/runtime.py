@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.directions import LEADING, Directions
 from models.estimation import LmmseEstimator, pilot_symbols
+from models.length_scales import LengthScales, read_scales, scale_of_length
 from models.preprocessing import PHASE_REFERENCES, encoder_input
 from models.quantiser import check_bits
 
@@ -82,7 +83,7 @@ class Description:
     covariance_scales: tuple[float, ...]
     files: dict[str, str]
     directions: Directions | None = None
-    short_scales: tuple[tuple[float, float], ...] = ()
+    short_scales: LengthScales = ()
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -98,12 +99,7 @@ class Description:
             )
         if not all(scale > 0 and np.isfinite(scale) for scale in self.covariance_scales):
             raise ValueError("covariance_scales must be positive")
-        numbers = [count for count, _ in self.short_scales]
-        if numbers != sorted(set(numbers)) or not all(
-            count > 0 and scale > 0 and np.isfinite((count, scale)).all()
-            for count, scale in self.short_scales
-        ):
-            raise ValueError("short_scales must ascend and be positive")
+        read_scales(self.short_scales)
         if self.phase_reference not in PHASE_REFERENCES or self.encoder_input not in ENCODER_INPUTS:
             raise ValueError(f"unknown input {self.encoder_input!r} by {self.phase_reference!r}")
 
@@ -255,24 +251,16 @@ class OnnxModel:
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
         number = np.maximum(heard.sum(axis=1), 1)
+        # What did not arrive is zero, and no level of the quantiser is.
+        lengths = np.count_nonzero(fed["latent"], axis=(1, 2)) / number
         scale = self._scale_of_heard[number]
         if self.description.short_scales:
-            scale = scale * self._scale_of_short(np.count_nonzero(fed["latent"], axis=(1, 2)) / number)
+            scale = scale * scale_of_length(self.description.short_scales, lengths)
         position, covariance = position.astype(np.float64), covariance.astype(np.float64)
         covariance = (covariance + np.swapaxes(covariance, -1, -2)) / 2
         if self._directions is None:
             return position, covariance * scale[:, None, None]
-        return self._directions.fix(position, covariance, latents[..., : self.leading], heard, scale)
-
-    def _scale_of_short(self, numbers: Floats) -> Floats:
-        """By how many numbers arrived of each base station heard, on average, ``[n]``.
-
-        What did not arrive is zero, and no level of the quantiser is.
-        """
-        known, scale = np.array(self.description.short_scales).T
-        exponent = np.interp(np.log(np.maximum(numbers, 1)), np.log(known), np.log(scale))
-        result: Floats = np.exp(exponent)
-        return result
+        return self._directions.fix(position, covariance, latents[..., : self.leading], heard, scale, lengths)
 
 
 def open_session(path: Path, threads: int = 1) -> Any:
@@ -352,9 +340,7 @@ def read_description(folder: Path) -> Description:
             covariance_scales=_scales(found),
             files=dict(found.get("files", {})),
             directions=_directions(found),
-            short_scales=tuple(
-                (float(count), float(scale)) for count, scale in found.get("short_scales", ())
-            ),
+            short_scales=read_scales(found.get("short_scales", ())),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error

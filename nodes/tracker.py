@@ -222,7 +222,7 @@ class Tracker:
             outcomes = self._advance(slots, times, fixes, covariances).tolist()
         else:
             outcomes = self._insert(slots, times, fixes, covariances)
-        self._prune(int(times.max()))
+        self._prune(int(times.min()))
         return [Outcome(outcome) for outcome in outcomes]
 
     def resume(self, tracks: Sequence[Track]) -> None:

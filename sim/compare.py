@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ def compare(
 ) -> list[Path]:
     """Train what a folder of configurations describes, each after the one it goes on from.
 
-    What is trained to its end already is not trained again; what was interrupted goes on. Trunks, which other
-    trainings go on from, lie in ``configs/trunks`` and are not exported.
+    What is trained to its end already is not trained again; what was interrupted goes on, unless its
+    configuration has changed: then it starts anew, and the state is renamed. Trunks, which other trainings go
+    on from, lie in ``configs/trunks`` and are not exported.
 
     Args:
         configs: Folder with ``*.yaml`` and, if there are any, ``trunks/*.yaml``.
@@ -96,6 +98,14 @@ def train_all(
     def trained(name: str) -> Trainer:
         config = trunks.get(name) or systems[name]
         state = states / f"{name}.pt"
+        if trained_otherwise(state, config):
+            # Going on would not give what the configuration says: rates have fallen for another end, and
+            # budgets would differ.
+            before = state.with_suffix(".before.pt")
+            state.replace(before)
+            report(
+                f"{name}: starting anew; trained by another configuration until now, its state is {before}"
+            )
         fresh = not state.is_file()
         if fresh and config.after is not None and not trained(config.after).ended:
             raise UserError(f"{name}: out of time before {config.after}, which it goes on from, has ended")
@@ -134,6 +144,22 @@ def read_folder(folder: Path) -> dict[str, TrainingConfig]:
     if not found:
         raise UserError(f"{folder}: no configurations there")
     return found
+
+
+def trained_otherwise(state: Path, config: TrainingConfig) -> bool:
+    """Whether there is a state, and another configuration made it; what is `about` it does not matter.
+
+    Raises:
+        ConfigError: The state is damaged.
+    """
+    from models.config import ConfigError, config_from
+    from models.training_state import take_state
+
+    kept: list[TrainingConfig] = []
+    if not state.is_file():
+        return False
+    take_state(state, "cpu", lambda found: kept.append(config_from(json.loads(found["config"]))), ConfigError)
+    return replace(kept[0], about=config.about) != config
 
 
 def is_exported(folder: Path, config: TrainingConfig) -> bool:

@@ -304,12 +304,15 @@ class DirectRun:
             if snapshot.t_close_ns != UNKNOWN
         ]
         closings.sort(key=lambda closing: closing[:4])
+        # To a UE's track those of others make no difference: close in one step until a UE comes again.
         at = 0
         while at < len(closings):
-            first = at
-            while at < len(closings) and closings[at][:2] == closings[first][:2]:
+            together: list[Snapshot] = []
+            ues: set[str] = set()
+            while at < len(closings) and closings[at][4].ue not in ues:
+                together.append(closings[at][4])
+                ues.add(closings[at][4].ue)
                 at += 1
-            together = [closing[4] for closing in closings[first:at]]
             fixes = {
                 snapshot.number: fusions.known(self._content(snapshot))
                 for snapshot in together

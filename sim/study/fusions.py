@@ -79,15 +79,17 @@ class Fusions:
         latents = np.zeros((*shape, self._model.dims), np.float32)
         gain_db = np.zeros(shape)
         present = np.zeros(shape, np.bool_)
-        alike: dict[tuple[str, str, int, int], list[tuple[int, int]]] = {}
+        alike: dict[tuple[str, int, int], list[tuple[int, str, int]]] = {}
         for row, (ue, seq, messages) in enumerate(wanted):
             for bs, bits, dims in messages:
-                alike.setdefault((bs, ue, bits, dims), []).append((row, seq))
-        for (bs, ue, bits, dims), places in alike.items():
+                alike.setdefault((bs, bits, dims), []).append((row, ue, seq))
+        for (bs, bits, dims), some in alike.items():
             column = self._model.bs_ids.index(bs)
-            rows, seqs = [row for row, _ in places], [seq for _, seq in places]
+            rows, places = [row for row, _, _ in some], [(ue, seq) for _, ue, seq in some]
             step = self._stations[bs].step(bits)
-            latents[rows, column, :dims] = self._bank.latents(bs, ue, seqs, Payload(bits, dims), step)
-            gain_db[rows, column] = [gain_on_the_wire(self._bank.embedding(bs, ue, seq)) for seq in seqs]
+            latents[rows, column, :dims] = self._bank.latents(bs, places, Payload(bits, dims), step)
+            gain_db[rows, column] = [
+                gain_on_the_wire(self._bank.embedding(bs, ue, seq)) for ue, seq in places
+            ]
             present[rows, column] = True
         return latents, gain_db, present

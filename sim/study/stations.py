@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,9 @@ class Messages:
     payloads: list[bytes]
 
 
+PACKED_TOGETHER = 256
+"""Messages that are quantised at once, if there are as many."""
+
 MessageKey = tuple[str, str, Payload, int]
 """BS, UE, size of the message, and time of processing in ns."""
 
@@ -60,7 +64,8 @@ class Bank:
             (bs, ue): [f"{bs}/{ue}#{seq}" for seq in range(len(known))]
             for (bs, ue), known in self._known.items()
         }
-        self._packed: dict[tuple[str, str, Payload, float], list[bytes]] = {}
+        self._packed: dict[tuple[str, Payload, float], dict[str, list[bytes]]] = {}
+        self._following = dict(pairwise(self._latent))
         self._messages: dict[MessageKey, Messages] = {}
         self._places: dict[tuple[str, str], list[Place | None]] = {}
         self._truth: dict[str, npt.NDArray[np.float64]] = {}
@@ -71,21 +76,39 @@ class Bank:
         return self._known[bs, ue][seq]
 
     def latents(
-        self, bs: str, ue: str, seqs: Sequence[int], size: Payload, step: float
+        self, bs: str, places: Sequence[tuple[str, int]], size: Payload, step: float
     ) -> npt.NDArray[np.float32]:
-        """What the central unit makes of messages, ``[len(seqs), size.dims]``."""
-        latents = self._latent[ue][seqs, self._column[bs], : size.dims]
-        sent: npt.NDArray[np.float32] = dequantise(quantise(latents, size.bits, step), size.bits, step)
-        return sent
+        """What the central unit makes of messages, by UE and number, ``[len(places), size.dims]``."""
+        column = self._column[bs]
+        latents = np.empty((len(places), size.dims), np.float32)
+        for row, (ue, seq) in enumerate(places):
+            latents[row] = self._latent[ue][seq, column, : size.dims]
+        for row in range(0, len(latents), PACKED_TOGETHER):  # few enough to stay near the processor
+            some = latents[row : row + PACKED_TOGETHER]
+            some[:] = dequantise(quantise(some, size.bits, step), size.bits, step)
+        return latents
 
     def payload(self, bs: str, ue: str, seq: int, size: Payload, step: float) -> bytes:
-        """The bytes of its message: those of all snapshots of the UE are packed in one go."""
-        key = (bs, ue, size, step)
-        packed = self._packed.get(key)
-        if packed is None:
-            latents = self._latent[ue][:, self._column[bs], : size.dims]
-            packed = self._packed[key] = pack_many(quantise(latents, size.bits, step), size.bits)
-        return packed[seq]
+        """The bytes of its message: all of the UE, and some of others, are packed in one go."""
+        packed = self._packed.setdefault((bs, size, step), {})
+        if ue not in packed:
+            self._pack(bs, ue, size, step, packed)
+        return packed[ue][seq]
+
+    def _pack(self, bs: str, ue: str, size: Payload, step: float, packed: dict[str, list[bytes]]) -> None:
+        """Pack messages of a UE, and of those that follow until there is enough to do."""
+        together: list[str] = []
+        count = 0
+        following: str | None = ue
+        while following is not None and count < PACKED_TOGETHER:
+            if following not in packed:
+                together.append(following)
+                count += len(self._latent[following])
+            following = self._following.get(following)
+        parts = [self._latent[one][:, self._column[bs], : size.dims] for one in together]
+        every = iter(pack_many(quantise(np.concatenate(parts), size.bits, step), size.bits))
+        for one in together:
+            packed[one] = list(islice(every, len(self._latent[one])))
 
     def names(self, bs: str, ue: str) -> list[str]:
         """Of frames, as in events."""

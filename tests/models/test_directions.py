@@ -121,6 +121,27 @@ class TestShipped:
         heard[1, 3, 2, 1] = np.nan
         assert (np.isnan(directions.of_pilots(0, heard, 1e-2)).any(axis=1) == [False, True]).all()
 
+    def test_covariances_are_wider_where_messages_are_short(self, tmp_path: Path) -> None:
+        """By the factors for fixes with directions, on top of those for the network alone."""
+        model = load_model("ecc-r")
+        draws = np.random.default_rng(5)
+        latents = draws.standard_normal((4, model.num_bs, model.dims)).astype(np.float32)
+        latents[:2, :, LEADING + 96 :] = 0
+        numbers = DirectionNumbers.of_steps(model.steps, model.bits)
+        for bs in range(model.num_bs):
+            latents[:, bs, :LEADING] = numbers.written(bs, draws.uniform(-0.6, 0.6, (4, 2)), np.full(4, 3.0))
+        given = latents, np.full((4, 6), 20.0), np.ones((4, 6), bool)
+        covariance = {}
+        for name, scales in {"none": [], "some": [[96, 3.0], [768, 1.0]]}.items():
+            folder = tmp_path / name
+            shutil.copytree(WEIGHTS / "ecc-r", folder)
+            page = json.loads((folder / "model.json").read_text())
+            page["directions"]["short_scales"] = scales
+            (folder / "model.json").write_text(json.dumps(page))
+            covariance[name] = load_model(folder).fuse(*given)[1]
+        ratio = covariance["some"][:, 0, 0] / covariance["none"][:, 0, 0]
+        assert ratio == pytest.approx([3, 3, 1, 1])
+
     def test_a_damaged_section_is_refused(self, tmp_path: Path) -> None:
         folder = tmp_path / "model"
         folder.mkdir()

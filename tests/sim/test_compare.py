@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,35 @@ def test_a_branch_is_trained_after_its_trunk_and_once(configs: Path, tmp_path: P
     (configs / "branch.yaml").write_text(BRANCH.replace("128", "192"))
     assert run() == [out / "branch"]
     assert json.loads((out / "branch" / "model.json").read_text())["samples_trained"] == 192
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_another_configuration_has_trained_is_not_gone_on_with(configs: Path, tmp_path: Path) -> None:
+    """It would end as a mixture of both, with the budget of neither."""
+    states, lines = tmp_path / "states", list[str]()
+
+    def run(out: str) -> dict[str, Any]:
+        folder = compare(
+            configs, tmp_path / out, TrainOptions(), states=states, points=points, report=lines.append
+        )[0]
+        page: dict[str, Any] = json.loads((folder / "model.json").read_text())
+        return page
+
+    first = run("first")
+    (configs / "branch.yaml").write_text(BRANCH.replace("decay: 64", "decay: 32"))
+    lines.clear()
+    run("other")
+    assert [line.split(";")[0] for line in lines if "anew" in line] == ["branch: starting anew"]
+    assert (states / "branch.before.pt").is_file()
+    (configs / "branch.yaml").write_text(BRANCH + "about: says more\n")
+    lines.clear()
+    again = run("again")
+    assert [line.split(";")[0] for line in lines if "anew" in line] == ["branch: starting anew"]
+    assert again["files"] == first["files"]
+    (configs / "branch.yaml").write_text(BRANCH + "about: says still more\n")
+    lines.clear()
+    run("last")
+    assert not [line for line in lines if "anew" in line]
 
 
 def test_mistakes_get_one_line(configs: Path, tmp_path: Path) -> None:

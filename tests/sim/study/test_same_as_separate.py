@@ -122,6 +122,18 @@ def test_many_ues_on_shared_segments_too() -> None:
         assert summary["frames"]["dropped"]
 
 
+def test_many_ues_whose_snapshots_overtake_each_other() -> None:
+    """A step of the tracker ends where a UE comes again, in whatever order its snapshots close."""
+    slow = ["duration=1.6 s", "cu.deadline=900 ms", "fronthaul.default.capacity=300 kbit/s"]
+    lossy = "fronthaul.default.loss={kind: bernoulli, rate: 20 %}"
+    scenario = Scenario.load(SPIRAL.with_name("many_users.yaml"), [*slow, lossy])
+    model = model_of(scenario)
+    embeddings, _ = embeddings_of(scenario, model, channel_of)
+    summary = Bench(scenario, model, embeddings).summaries([scenario])[0]
+    assert unlike(run(scenario, model=model).summary, summary) == []
+    assert summary["fixes"] > 20
+
+
 def test_a_fusion_does_not_depend_on_its_batch() -> None:
     model = load_model("ecc-r")
     random = np.random.default_rng(1)
