@@ -284,18 +284,22 @@ def filled_up(count: int) -> NDArray[np.intp]:
     return np.minimum(np.arange(-(-count // ROWS_AT_A_TIME) * ROWS_AT_A_TIME), count - 1)
 
 
+def folder_of(name: str | Path) -> Path:
+    """Where a shipped model lies, or any that is named by its folder; raises ModelError if there is none."""
+    for folder in (WEIGHTS / str(name), Path(name)):
+        if folder.is_dir():
+            return folder
+    shipped = ", ".join(sorted(page.parent.name for page in WEIGHTS.glob("*/model.json")))
+    raise ModelError(f"no model '{name}' (shipped: {shipped or 'none'})")
+
+
 def load_model(name: str | Path, *, directions: bool = True) -> OnnxModel:
     """A shipped model by name, or any by the path of its folder; `directions` as for :class:`OnnxModel`.
 
     Raises:
         ModelError: There is none of this name, or it is damaged.
     """
-    folder = WEIGHTS / str(name)
-    if not folder.is_dir():
-        folder = Path(name)
-    if not folder.is_dir():
-        shipped = ", ".join(sorted(page.parent.name for page in WEIGHTS.glob("*/model.json")))
-        raise ModelError(f"no model '{name}' (shipped: {shipped or 'none'})")
+    folder = folder_of(name)
     if kind_of(folder) == "mapped":
         from models.mapped_model import MappedModel  # it stands on what is here
 

@@ -24,6 +24,7 @@ from models.losses import position_loss, reconstruction_loss
 from models.parallel import ALONE, Ranks
 from models.path_table import PathTable
 from models.quantiser import calibrate_steps, rescale_step, straight_through
+from models.runtime import weights_digest
 from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
 from models.systems.encoders import sent_fix
@@ -134,6 +135,8 @@ class Trainer:
         self.skipped = 0
         """Steps left out because a gradient was not finite."""
         self.history: list[dict[str, Any]] = []
+        self.begun_with: dict[str, Any] | None = None
+        """The model whose weights this training began with: its name, digest, and samples trained."""
         self.decoder: nn.Module | None = build_decoder(config.shape).to(device) if config.local else None
         self.optimiser = self._optimiser()
         if checkpoint.is_file():
@@ -169,6 +172,29 @@ class Trainer:
         """Samples drawn so far, in both stages."""
         local = self.config.local
         return self.done + (local.samples if local is not None and self.stage == "joint" else 0)
+
+    @property
+    def samples_in_all(self) -> int:
+        """Samples that these weights have seen in stage II, also in the model that they come from."""
+        return self.done + (self.begun_with["samples"] if self.begun_with else 0)
+
+    def begin_with(self, folder: Path) -> None:
+        """Begin with the weights of an exported model instead of random ones; the optimiser begins anew.
+
+        Raises:
+            ConfigError: The model cannot be read or has other networks, or this training has begun already.
+        """
+        from models.imported import import_weights
+
+        if self.seen:
+            raise ConfigError(f"{self.checkpoint}: has begun already, not with {folder}")
+        import_weights(folder, self.encoder, self.fusion, self.config.shape, self.config.phase_reference)
+        page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        self.begun_with = {
+            "model": str(page["name"]),
+            "digest": weights_digest(folder).hex(),
+            "samples": int(page["samples_trained"]),
+        }
 
     @property
     def ended(self) -> bool:
@@ -436,6 +462,7 @@ class Trainer:
             "generators": [self.samples.generator.get_state(), self.masks.get_state()],
             "samples": self.samples.state(),
             "history": self.history,
+            "begun_with": self.begun_with,
         }
         keep_state(state, self.checkpoint)
 
@@ -448,6 +475,7 @@ class Trainer:
             "seconds": round(self.seconds, 1),
             "device": self.device,
             "processes": self.ranks.size,
+            "begun_with": self.begun_with,
         }
 
     def _restore(self) -> None:
@@ -489,6 +517,7 @@ class Trainer:
         self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
         self.steps, self.calibrated = state["steps"], state["calibrated"]
         self.skipped = state.get("skipped", 0)
+        self.begun_with = state.get("begun_with")
         generators = [generator.cpu() for generator in state["generators"]]
         # A checkpoint of an earlier version does not say where the sampler's noise was.
         self.samples.restore(

@@ -43,6 +43,7 @@ class TrainOptions:
         chunks: Chunks of a thousand traced points to train on; None: as the configuration says.
         out: Folder for the model; None: among the shipped ones. The state is kept beside it, or in the cache.
         compact: Export weights in a byte each instead of two.
+        begin_with: Folder of an exported model whose weights a new training begins with; None: random ones.
     """
 
     resume: bool = False
@@ -51,6 +52,7 @@ class TrainOptions:
     chunks: int | None = None
     out: Path | None = None
     compact: bool = False
+    begin_with: Path | None = None
 
 
 def train(config_file: Path, options: TrainOptions, report: Report = print) -> Path | None:
@@ -71,6 +73,8 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     from models.config import read_config
 
     config = read_config(config_file)
+    if options.begin_with is not None and options.resume:
+        raise UserError("a training that is resumed has begun already: --from or --resume")
     if config.subcarrier_step is not None:
         raise UserError(f"{config_file}: subcarrier_step is for systems that are compared; a model sees all")
     require_training_stack()
@@ -89,6 +93,9 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     if not ranks.first:
         points = read_points(config, options.chunks, report)
     trainer = make_trainer(config, points, state, options, report, ranks)
+    if options.begin_with is not None:
+        trainer.begin_with(options.begin_with)
+        report(f"begun with the weights of {options.begin_with}, {trainer.samples_in_all} samples old")
     try:
         with denormals_flushed():
             trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)

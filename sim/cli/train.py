@@ -15,6 +15,15 @@ def train(
     dataset: Annotated[
         Path | None, typer.Option(help="Train on a data set of your own (HDF5) instead.", show_default="none")
     ] = None,
+    begin_with: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with the weights of a shipped model, or of the one in a folder.",
+            show_default="random weights",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an earlier run stopped.")] = False,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so many minutes.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
@@ -41,7 +50,7 @@ def train(
     from sim.errors import UserError
     from sim.train import TrainOptions, train
 
-    options = TrainOptions(resume, minutes, threads, chunks, out, compact)
+    options = TrainOptions(resume, minutes, threads, chunks, out, compact, begins_with(begin_with))
     if (config is None) == (dataset is None):
         raise UserError("train needs either a CONFIG or --dataset FILE")
     if config is not None:
@@ -49,6 +58,8 @@ def train(
             raise UserError("--epochs and --seed are for --dataset; a CONFIG says both itself")
         train(config, options, typer.echo)
     elif dataset is not None:
+        if begin_with is not None:
+            raise UserError("--from is for the munich6 benchmark, not for --dataset")
         if chunks is not None:
             raise UserError("--chunks is for the munich6 benchmark, not for --dataset")
         if compact:
@@ -56,3 +67,16 @@ def train(
         from sim.dataset_train import train_on_dataset
 
         train_on_dataset(dataset, options, epochs=epochs, seed=seed, report=typer.echo)
+
+
+def begins_with(model: str | None) -> Path | None:
+    """The folder of the model that is named, if one is; raises UserError if there is none."""
+    from models.runtime import ModelError, folder_of
+    from sim.errors import UserError
+
+    if model is None:
+        return None
+    try:
+        return folder_of(model)
+    except ModelError as error:
+        raise UserError(str(error)) from error

@@ -1,5 +1,6 @@
 """`python -m sim train`: from traced points to a model that runs, and one line for every mistake."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -120,6 +121,24 @@ def test_a_training_is_resumed_where_it_stopped() -> None:
     resumed = train("tiny.yaml", "--minutes", "0", "--resume", "--out", "mine")
     assert "from sample 0" in resumed.stdout
     assert not Path("mine.state.before.pt").exists()
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_training_begins_with_the_weights_of_a_model() -> None:
+    shorter = Path("tiny.yaml").read_text().replace("4_096, batch: 128", "1_024, batch: 128")
+    Path("tiny.yaml").write_text(shorter)
+    train("tiny.yaml", "--threads", "1", "--out", "mine")
+    further = train("tiny.yaml", "--threads", "1", "--from", "mine", "--minutes", "0", "--out", "other")
+    assert "begun with the weights of mine, 1024 samples old" in further.stdout
+    page = json.loads(Path("other/model.json").read_text())
+    assert page["samples_trained"] == 1024
+    assert page["begun_with"]["model"] == "tiny"
+    before = json.loads(Path("mine/model.json").read_text())
+    assert page["validation"]["all_mean_m"] == pytest.approx(before["validation"]["all_mean_m"], rel=0.01)
+    assert "has begun already: --from or --resume" in refused("tiny.yaml", "--from", "mine", "--resume")
+    assert refused("tiny.yaml", "--from", "nobody").startswith("no model 'nobody' (shipped: ecc-r")
+    assert "mapped, not networks alone" in refused("tiny.yaml", "--from", "ecc-r-map", "--out", "third")
+    assert "weights of another network" in refused("tiny.yaml", "--from", "ecc-r", "--out", "third")
 
 
 @pytest.mark.usefixtures("traced", "unexported")
