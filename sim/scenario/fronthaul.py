@@ -73,7 +73,7 @@ class LognormalJitter(Part):
 
     kind: Literal["lognormal"]
     median: Duration = Field(description="median of the extra")
-    shape: float = Field(ge=0, description="standard deviation of the extra's logarithm")
+    shape: float = Field(ge=0, le=10, description="standard deviation of the extra's logarithm")
 
     def law(self) -> broker_law.Jitter:
         """The same for the fronthaul."""
@@ -185,6 +185,9 @@ class LawPart(Part):
             for index, (earlier, later) in enumerate(pairwise(times), start=1):
                 if later <= earlier:
                     raise problem("times must increase", ("capacity", index, 0))
+        for index, outage in enumerate(self.outages):
+            if not ns_from_s(outage.lasts):
+                raise problem("must be at least 1 ns", ("outages", index, "for"))
         for index, (earlier_one, later_one) in enumerate(pairwise(self.outages), start=1):
             if ns_from_s(later_one.at) <= ns_from_s(earlier_one.at + earlier_one.lasts):
                 raise problem("must begin after the end of the one before", ("outages", index, "at"))

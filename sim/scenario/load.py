@@ -33,7 +33,7 @@ def load_scenario(
         apply_values(document, overrides)
     else:
         apply_texts(document, overrides)
-    apply_values(document, changes)
+    apply_values(document, {name.replace("__", "."): value for name, value in changes.items()})
     document.value.setdefault("name", file.name.split(".")[0] or "scenario")
     return scenario_of(document, file.parent)
 

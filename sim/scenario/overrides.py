@@ -35,10 +35,10 @@ def value_of(text: str, path: Path, place: Place) -> Any:
 
 
 def apply_values(document: Document, changes: Mapping[str, Any]) -> None:
-    """Put values over a document; keys are paths with dots or double underscores; raises ScenarioError."""
+    """Put values over a document; keys are paths with dots; raises ScenarioError."""
     for name, value in changes.items():
         place = Place(f"override {name}")
-        put(document, path_of(name.replace("__", "."), place), value, place)
+        put(document, path_of(name, place), value, place)
 
 
 def path_of(name: str, place: Place) -> Path:
@@ -65,6 +65,7 @@ def put(document: Document, path: Path, value: Any, place: Place) -> None:
             child = {SHORTHANDS[taken]: child}
         if child is None:
             child = [] if isinstance(following, int) else {}
+            document.values[taken] = document.keys[taken] = place
         if not isinstance(child, dict | list):
             raise place.error(taken, f"is '{child}', so it has no key '{following}'")
         parent[key] = child

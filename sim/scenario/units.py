@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation, localcontext
+from decimal import Decimal, InvalidOperation, Overflow, localcontext
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -28,6 +28,7 @@ class Dimension:
         example: A good value.
         written: Units used when writing a value, the one for zero first.
         synonyms: Other spellings of units.
+        most: More than this, in SI units, no field can be; times are whole nanoseconds of 64 bits inside.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Dimension:
     example: str
     written: tuple[str, ...]
     synonyms: tuple[tuple[str, str], ...] = ()
+    most: float = math.inf
 
     def size_of(self, unit: str) -> Decimal | None:
         """The unit in SI units, or None if this dimension has no such unit."""
@@ -56,6 +58,7 @@ TIME = Dimension(
     "2 ms",
     written=("s", "ms", "us", "ns"),
     synonyms=(("µs", "us"), ("μs", "us")),
+    most=1e9,
 )
 LENGTH = Dimension(
     "length", (("mm", "1e-3"), ("cm", "1e-2"), ("m", "1"), ("km", "1e3")), "m", "6 m", written=("m",)
@@ -95,6 +98,7 @@ SIZE = Dimension(
     "B",
     "64 kB",
     written=("B", "kB", "MB"),
+    most=1e9,
 )
 SHARE = Dimension("share", (("%", "1e-2"),), "1", "0.1 %", written=("%",))
 POWER = Dimension("power", (("dBm", "1"),), "dBm", "23 dBm", written=("dBm",))
@@ -140,8 +144,9 @@ class Unit:
             return f"at least {format_quantity(self.at_least, self.dimension)}"
         if self.more_than is not None and number <= self.more_than:
             return f"more than {format_quantity(self.more_than, self.dimension)}"
-        if self.at_most is not None and number > self.at_most:
-            return f"at most {format_quantity(self.at_most, self.dimension)}"
+        most = self.dimension.most if self.at_most is None else self.at_most
+        if number > most:
+            return f"at most {format_quantity(most, self.dimension)}"
         return None
 
 
@@ -169,7 +174,7 @@ def in_si(number: str, size: Decimal) -> float:
     try:
         with localcontext(prec=60):
             result = float(Decimal(number) * size)
-    except (InvalidOperation, OverflowError) as error:
+    except (InvalidOperation, Overflow, OverflowError) as error:
         raise problem(f"{number} is too large") from error
     if not math.isfinite(result):
         raise problem(f"{number} is too large")

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from sim.study.results import column_of
+
 Floats = npt.NDArray[np.float64]
 
 ERROR = "track_error_3d_mean_m"
@@ -42,6 +44,11 @@ class StudyAxis:
     labels: tuple[str, ...]
     numbers: tuple[float, ...] | None
     """One for each label; None where they are words."""
+
+    @property
+    def column(self) -> str:
+        """Its column in the results."""
+        return column_of(self.name)
 
     @property
     def short(self) -> str:
@@ -98,7 +105,7 @@ class Results:
         """[n] whether a run has figures."""
         self.repeat = np.asarray(table.column("repeat"))
         self.group = np.asarray(table.column("group"))
-        self._at = {axis.name: self._positions(axis, table.column(axis.name).to_pylist()) for axis in axes}
+        self._at = {axis.name: self._positions(axis, table.column(axis.column).to_pylist()) for axis in axes}
 
     def __len__(self) -> int:
         return len(self._table)

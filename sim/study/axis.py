@@ -39,6 +39,8 @@ DIMENSIONS = (
     LEVEL,
     ANGLE,
 )
+DRAWN_PARTS = 10
+MOST_STEPS = 100_000
 RANGE_KEYS = ("from", "to", "steps", "scale", "also")
 
 
@@ -53,7 +55,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Range:
-    """A span of values of a key, to be sampled or divided into steps."""
+    """A span of values of a key, to be sampled or divided into steps.
+
+    Its ends are what they are; values between them are rounded to a hundredth of a step or less, drawn ones
+    to a thousandth of the span or less.
+    """
 
     keys: tuple[str, ...]
     low: float
@@ -61,14 +67,32 @@ class Range:
     log: bool
     whole: bool
     dimension: Dimension | None
+    steps: int = 2
 
     def at(self, share: float) -> Value:
         """The value that so much of the span lies below; `share` in [0, 1]."""
+        return self._value(self._between(self.low, self.high, share, self.steps - 1))
+
+    def drawn(self, share: float) -> Value:
+        """The same for a share that was drawn from [0, 1): all whole numbers of a span are as likely."""
+        low, high = sorted((self.low, self.high))
+        if not self.whole:
+            return self._value(self._between(low, high, share, DRAWN_PARTS))
+        return self._value(min(math.floor(self._between(low, high + 1, share, DRAWN_PARTS)), high))
+
+    def _between(self, low: float, high: float, share: float, steps: int) -> float:
+        if share in (0, 1):
+            return low if share == 0 else high
         if self.log:
-            number = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+            span = math.log(high) - math.log(low)
+            number = math.exp(math.log(low) + share * span)
+            finest = number * abs(span) / steps / 100
         else:
-            number = self.low + share * (self.high - self.low)
-        number = float(f"{number:.3g}")
+            number = low + share * (high - low)
+            finest = abs(high - low) / steps / 100
+        return round(number, -math.floor(math.log10(finest))) if finest > 0 else number
+
+    def _value(self, number: float) -> Value:
         if self.whole:
             number = round(number)
         plain: Any = int(number) if self.whole else number
@@ -168,10 +192,10 @@ def range_axis(name: str, given: Mapping[str, Any]) -> Axis:
     if scale == "log" and min(ends) <= 0:
         raise problem("a logarithmic scale needs positive ends", ("scale",))
     steps = given.get("steps", 2)
-    if not isinstance(steps, int) or steps < 2:
-        raise problem(f"must be a whole number of at least 2, not {steps}", ("steps",))
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= MOST_STEPS:
+        raise problem(f"must be a whole number from 2 to {MOST_STEPS:,}, not {steps}", ("steps",))
     whole = all(isinstance(given[end], int) for end in ("from", "to"))
-    span = Range((name, *listed(given, "also")), ends[0], ends[1], scale == "log", whole, dimension)
+    span = Range((name, *listed(given, "also")), ends[0], ends[1], scale == "log", whole, dimension, steps)
     values = {
         value.label: value for value in (span.at(step / (steps - 1)) for step in range(steps))
     }  # whole numbers may come twice

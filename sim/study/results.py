@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sim.errors import UserError, first_line
 from sim.record import write_json
+from sim.study.axis import Value
 from sim.study.spec import Point, Study
 
 MANIFEST_FILE = "manifest.json"
@@ -36,40 +38,55 @@ class StudyFolderError(UserError):
     """A study's folder that cannot be used; the text is one clear line."""
 
 
+PLACE = (pa.field("group", pa.int64(), nullable=False), pa.field("repeat", pa.int64(), nullable=False))
+OUTCOME = (
+    pa.field("seed", pa.int64()),
+    pa.field("scenario_digest", pa.string()),
+    pa.field("error", pa.string()),
+    *(pa.field(name, pa.float64()) for name in FIGURES),
+    pa.field("availability", pa.float64()),
+    pa.field("wire_bps", pa.float64()),
+    *(pa.field(name, pa.int64()) for name in COUNTS),
+    *(pa.field(f"frames_{name}", pa.int64()) for name in ("sent", "delivered", "in_flight")),
+    *(pa.field(f"dropped_{cause}", pa.int64()) for cause in CAUSES),
+    pa.field("fingerprint", pa.string()),
+    pa.field("digest", pa.string()),
+    pa.field("summary", pa.string()),
+)
+OUTCOME_NAMES = frozenset(column.name for column in OUTCOME)
+IDENTITY = b"study"
+"""In a chunk's metadata: the scenario and the axes that its points are of, and the weights."""
+Row = Mapping[str, Any]
+TAKEN = frozenset(column.name for column in (*PLACE, *OUTCOME))
+
+
+def column_of(axis: str) -> str:
+    """The column of an axis: its name, or ``axis.NAME`` where every table has a column of that name."""
+    return f"axis.{axis}" if axis in TAKEN else axis
+
+
 def schema_of(study: Study) -> pa.Schema:
     """Columns of the results: where a point stands, its figures, its whole summary."""
     axes = [
-        pa.field(axis.name, pa.float64() if study.is_numeric(number) else pa.string())
+        pa.field(column_of(axis.name), pa.float64() if study.is_numeric(number) else pa.string())
         for number, axis in enumerate(study.axes)
     ]
-    return pa.schema(
-        [
-            pa.field("group", pa.int64(), nullable=False),
-            pa.field("repeat", pa.int64(), nullable=False),
-            *axes,
-            pa.field("seed", pa.int64()),
-            pa.field("scenario_digest", pa.string()),
-            pa.field("error", pa.string()),
-            *(pa.field(name, pa.float64()) for name in FIGURES),
-            pa.field("availability", pa.float64()),
-            pa.field("wire_bps", pa.float64()),
-            *(pa.field(name, pa.int64()) for name in COUNTS),
-            *(pa.field(f"frames_{name}", pa.int64()) for name in ("sent", "delivered", "in_flight")),
-            *(pa.field(f"dropped_{cause}", pa.int64()) for cause in CAUSES),
-            pa.field("fingerprint", pa.string()),
-            pa.field("digest", pa.string()),
-            pa.field("summary", pa.string()),
-        ]
-    )
+    return pa.schema([*PLACE, *axes, *OUTCOME])
+
+
+def place_of(study: Study, values: Sequence[Value]) -> dict[str, float | str | None]:
+    """The columns of the axes for one combination of values."""
+    return {
+        column_of(axis.name): value.number if study.is_numeric(number) else value.label
+        for number, (axis, value) in enumerate(zip(study.axes, values, strict=True))
+    }
 
 
 def row_of(
     study: Study, point: Point, seed: int | None, digest: str | None, outcome: Mapping[str, Any] | str
 ) -> dict[str, Any]:
     """The row of a point: of its summary, or of the one line that says why there is none."""
-    row: dict[str, Any] = {"group": point.group, "repeat": point.repeat}
-    for number, (axis, value) in enumerate(zip(study.axes, point.values, strict=True)):
-        row[axis.name] = value.number if study.is_numeric(number) else value.label
+    row: dict[str, Any] = {"group": point.group, "repeat": point.repeat, **place_of(study, point.values)}
     row |= {"seed": seed, "scenario_digest": digest}
     if isinstance(outcome, str):
         return row | {"error": outcome}
@@ -126,6 +143,7 @@ class StudyFolder:
         path = self.path / MANIFEST_FILE
         try:
             content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content["study"]["axes"]  # without them nothing can be said of the results
             if content["version"] != VERSION:
                 raise StudyFolderError(f"{path}: version {content['version']}, this program reads {VERSION}")
         except OSError as error:
@@ -168,16 +186,51 @@ class StudyFolder:
     def remove_others(self, keys: Iterable[str]) -> int:
         """Remove chunks of other points, scenarios or weights; gives how many there were."""
         wanted = {self.chunk_path(key) for key in keys}
-        others = [path for path in self.chunks_path.glob("*.parquet") if path not in wanted]
-        for path in others:
-            path.unlink()
+        return self._remove(path for path in self._chunk_files() if path not in wanted)
+
+    def remove_foreign(self, schema: pa.Schema, identity: str, is_ours: Callable[[Row], bool]) -> int:
+        """Remove chunks that no round of a study can have written; gives how many there were.
+
+        Args:
+            schema: of the study's chunks.
+            identity: of the study, as its chunks keep it.
+            is_ours: whether a row with its group and the columns of the axes is of a point of the study.
+        """
+        names = [name for name in schema.names if name not in OUTCOME_NAMES]
+
+        def is_foreign(path: Path) -> bool:
+            try:
+                found = pq.read_schema(path)
+                if found != schema or (found.metadata or {}).get(IDENTITY) != identity.encode():
+                    return True
+                return not all(map(is_ours, pq.read_table(path, columns=names).to_pylist()))
+            except (pa.ArrowException, OSError):
+                return False  # damaged: said, and computed again, when its turn comes
+
+        return self._remove(path for path in self._chunk_files() if is_foreign(path))
+
+    def _chunk_files(self) -> list[Path]:
+        return sorted(self.chunks_path.glob("*.parquet"))
+
+    def _remove(self, paths: Iterable[Path]) -> int:
+        others = list(paths)
+        try:
+            for path in others:
+                path.unlink()
+        except OSError as error:
+            raise StudyFolderError(f"{self.path}: cannot be written: {error.strerror}") from error
         return len(others)
 
     def table(self, columns: list[str] | None = None) -> pa.Table:
         """All results so far, by repeat and group; raises StudyFolderError if there are none."""
-        keys = [path.stem for path in sorted(self.chunks_path.glob("*.parquet"))]
+        keys = [path.stem for path in self._chunk_files()]
         tables = [table for key in keys if (table := self.read_chunk(key)) is not None]
         if not tables:
             raise StudyFolderError(f"{self.path}: holds no results")
         table = pa.concat_tables(tables).sort_by([("repeat", "ascending"), ("group", "ascending")])
+        # A run that is there in two chunks, cut differently by a study that was stopped, counts once.
+        place = np.array([table.column("repeat"), table.column("group")])
+        fresh = np.ones(len(table), np.bool_)
+        fresh[1:] = (place[:, 1:] != place[:, :-1]).any(axis=0)
+        table = table.filter(pa.array(fresh))
         return table if columns is None else table.select(columns)

@@ -125,7 +125,9 @@ class Study:
         """The scenario of a point; raises ScenarioError."""
         document: yaml.Document = pickle.loads(self._pickled)  # noqa: S301 - our own; a fast deep copy
         apply_values(document, point.changes)
-        document.value["seed"] = document.value.get("seed", 1) + point.repeat
+        seed = document.value.get("seed", 1)
+        if isinstance(seed, int):  # else the scenario says what is wrong with it
+            document.value["seed"] = seed + point.repeat
         return scenario_of(document, self.file.parent)
 
     def base(self) -> Scenario:
@@ -291,7 +293,7 @@ def drawn(axis: Axis, sample: Sample) -> list[Value]:
     if sample.method == "latin_hypercube":  # McKay, Beckman and Conover, 1979: one in each n-th of the span
         shares = (random.permutation(sample.points) + shares) / sample.points
     if axis.span is not None:
-        return [axis.span.at(share) for share in shares.tolist()]
+        return [axis.span.drawn(share) for share in shares.tolist()]
     at = np.minimum((shares * len(axis.values)).astype(int), len(axis.values) - 1)
     return [axis.values[index] for index in at.tolist()]
 

@@ -20,13 +20,13 @@ from sim.engine import Engine, Failure, Task, make_engine
 from sim.errors import UserError
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
-from sim.study.results import StudyFolder, StudyFolderError, row_of, schema_of
+from sim.study.analysis import interval
+from sim.study.results import IDENTITY, Row, StudyFolder, StudyFolderError, place_of, row_of, schema_of
 from sim.study.spec import Point, Study
 from sim.study.work import Chunk, ToEmbed, Worker, unlike
 
 FRAMES_PER_CHUNK = 80_000
 MOST_PER_CHUNK = 40
-T_95 = 1.96
 
 
 @dataclass(slots=True)
@@ -117,8 +117,8 @@ class _Sweeping:
         self._weights = weights
         self._engine = engine
         self._listener = listener
-        self._schema = schema_of(study)
         self._identity = [study.digest(), weights]
+        self._schema = schema_of(study).with_metadata({IDENTITY: json.dumps(self._identity)})
         frames = len(base.bs_ids) * sum(len(base.sample_times_ns(ue)) for ue in base.ue_ids)
         self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
         self._digests: dict[Any, str] = {}
@@ -129,16 +129,20 @@ class _Sweeping:
     def run(self) -> Sweep:
         """All rounds."""
         started = time.perf_counter()
-        self._round(self._study.points())
         repeat = self._study.repeat
         until = self._study.until
+        if until is not None:
+            self._check_figure(until.figure)
+        # At once, not at the end: a study that is stopped has no rows of another one beside its own.
+        removed = self._folder.remove_foreign(self._schema, json.dumps(self._identity), self._is_ours)
+        self._round(self._study.points())
         while until is not None and repeat < until.most:
             groups = self._not_known_yet(until.figure, until.half_width)
             if not groups:
                 break
             self._round(point for point in self._study.points(repeat, 1) if point.group in groups)
             repeat += 1
-        removed = self._folder.remove_others(self._keys)
+        removed += self._folder.remove_others(self._keys)
         if removed:
             self._listener.tell(f"{self._folder.path}: removed {removed} chunks of other points or weights")
         self._folder.write_manifest(
@@ -243,10 +247,19 @@ class _Sweeping:
         ]
         return f"{', '.join(values)}, repeat {point.repeat}"
 
-    def _not_known_yet(self, figure: str, half_width: float) -> set[int]:
-        """Groups whose figure has a wider confidence interval."""
+    def _is_ours(self, row: Row) -> bool:
+        """Whether a row stands where a point of this study does."""
+        if row["group"] >= len(self._study.groups):
+            return False
+        place = place_of(self._study, self._study.groups[row["group"]])
+        return all(row[column] == value for column, value in place.items())
+
+    def _check_figure(self, figure: str) -> None:
         if figure not in self._schema.names or not pa.types.is_floating(self._schema.field(figure).type):
             raise RunFolderError(f"{self._study.name}: until: there is no figure '{figure}'")
+
+    def _not_known_yet(self, figure: str, half_width: float) -> set[int]:
+        """Groups whose figure has a wider confidence interval."""
         values: dict[int, list[float]] = {}
         for key in self._keys:
             table = self._folder.read_chunk(key, ["group", figure])
@@ -254,11 +267,7 @@ class _Sweeping:
             for group, value in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 if value is not None:
                     values.setdefault(group, []).append(value)
-        return {
-            group
-            for group, known in values.items()
-            if len(known) < 2 or T_95 * np.std(known, ddof=1) / len(known) ** 0.5 > half_width
-        }
+        return {group for group, known in values.items() if len(known) < 2 or interval(known)[1] > half_width}
 
 
 def message_of(point: Point) -> str:

@@ -17,6 +17,22 @@ def changed(old: str, new: str) -> str:
 
 
 CASES = {
+    "a time beyond all clocks": (
+        MINIMAL + "cu: {deadline: 1e300 s}\n",
+        "s.yaml:6:16 cu.deadline: 1e300 s is not allowed: must be at most 1000000000 s",
+    ),
+    "a number beyond all numbers": (
+        changed("duration: 10 s", "duration: 1e99999999999 s"),
+        "s.yaml:1:11 duration: 1e99999999999 is too large",
+    ),
+    "a packet beyond all links": (
+        MINIMAL + "fronthaul: {overhead: 1e300 B}\n",
+        "s.yaml:6:23 fronthaul.overhead: 1e300 B is not allowed: must be at most 1000 MB",
+    ),
+    "an outage of no time": (
+        MINIMAL + "fronthaul: {default: {outages: [{at: 0 s, for: 0.1 ns}]}}\n",
+        "s.yaml:6:48 fronthaul.default.outages[0].for: must be at least 1 ns",
+    ),
     "unknown key": (
         MINIMAL + "sede: 3\n",
         (

@@ -57,6 +57,10 @@ def test_the_same_from_python(load: Load, minimal: str) -> None:
     [
         ("seed", "override seed: expected key.path=value"),
         ("=3", "override =3: expected key.path=value"),
+        (
+            "model.per_bs.bs9.bits=3",
+            "override model.per_bs.bs9.bits=3 model.per_bs.bs9: unknown base station 'bs9'; did you mean",
+        ),
         ("a..b=3", "override a..b=3: 'a..b' is not a path such as cu.deadline"),
         ("seed=two", "override seed=two seed: must be a whole number, not 'two'"),
         (

@@ -1,6 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic_core import PydanticCustomError
 
 from sim.scenario import ScenarioError
 from sim.study.axis import axis_of
@@ -39,6 +41,38 @@ def test_ranges_have_round_values_in_units() -> None:
         3,
         4,
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "labels"),
+    [
+        ({"from": 1000, "to": 1005, "steps": 6}, ["1000", "1001", "1002", "1003", "1004", "1005"]),
+        ({"from": "3.502 GHz", "to": "3.508 GHz", "steps": 3}, ["3502 MHz", "3505 MHz", "3508 MHz"]),
+        ({"from": "99.95 %", "to": "99.99 %", "steps": 3}, ["99.95 %", "99.97 %", "99.99 %"]),
+        ({"from": "1234 kbit/s", "to": "5678 kbit/s"}, ["1234 kbit/s", "5678 kbit/s"]),
+        ({"from": 10, "to": 1, "steps": 4}, ["10", "7", "4", "1"]),
+    ],
+)
+def test_ranges_have_the_values_that_were_asked_for(given: dict[str, Any], labels: list[str]) -> None:
+    assert [value.label for value in axis_of("x", given).values] == labels
+
+
+def test_whole_numbers_of_a_range_are_drawn_alike() -> None:
+    span = axis_of("x", {"from": 4, "to": 10}).span
+    assert span is not None
+    drawn = [span.drawn((k + 0.5) / 700).label for k in range(700)]
+    assert {label: drawn.count(label) for label in drawn} == {str(number): 100 for number in range(4, 11)}
+
+
+@pytest.mark.parametrize("steps", [1, 100_001, True])
+def test_a_range_has_a_number_of_steps(steps: int) -> None:
+    with pytest.raises(PydanticCustomError, match="must be a whole number from 2 to 100,000"):
+        axis_of("x", {"from": 1, "to": 2, "steps": steps})
+
+
+def test_a_seed_that_is_none_is_one_line() -> None:
+    with pytest.raises(ScenarioError, match="seed"):
+        load_study(SPIRAL, ["seed=1,abc"])
 
 
 def test_one_value_can_go_to_several_keys() -> None:

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pytest
 
 from sim.engine import Failure, SerialEngine, Task
+from sim.errors import UserError
+from sim.study.analysis import interval
+from sim.study.report import write_study_report
 from sim.study.results import StudyFolder, StudyFolderError
 from sim.study.spec import Study, load_study
 from sim.study.sweep import Listener, Sweep, sweep
@@ -186,6 +189,82 @@ def test_repeats_until_the_interval_is_narrow(study_file: Path, tmp_path: Path) 
     study_file.write_text(text.replace("1000", "0.000001"))
     assert len(run_all(load_study(study_file), tmp_path / "narrow").folder.table()) == 20
     # Two of the six have no fix at all: nothing to know better.
+
+
+def test_it_repeats_until_students_interval_is_narrow(study_file: Path, tmp_path: Path) -> None:
+    """With two seeds it is six times as wide as the normal distribution's."""
+    table = run_all(load_study(study_file), tmp_path / "two").folder.table(["group", "track_error_3d_mean_m"])
+    of_group: dict[int, list[float]] = {}
+    for group, error_m in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        if error_m is not None:
+            of_group.setdefault(group, []).append(error_m)
+    widest = max(interval(errors_m)[1] for errors_m in of_group.values())
+    text = study_file.read_text()
+    study_file.write_text(text + f"  until: {{half_width: {0.5 * widest}, most: 3}}\n")
+    assert len(run_all(load_study(study_file), tmp_path / "three").folder.table()) > len(table)
+
+
+def test_a_figure_that_there_is_not_is_told_before_anything_is_computed(
+    study_file: Path, tmp_path: Path
+) -> None:
+    study_file.write_text(study_file.read_text() + "  until: {figure: fixes, half_width: 1}\n")
+    with pytest.raises(UserError, match="until: there is no figure 'fixes'"):
+        run_all(load_study(study_file), tmp_path / "out")
+    assert not list((tmp_path / "out" / "chunks").iterdir())
+
+
+@pytest.mark.parametrize(
+    "axes", [["seed=3,4"], ["seed=3,4", "model.bits=4,10"]], ids=["seeds alone", "and something else"]
+)
+def test_seeds_can_be_swept(tmp_path: Path, axes: list[str]) -> None:
+    study = load_study(ROOT / "scenarios" / "spiral.yaml", ["duration=0.5 s", *axes])
+    table = run_all(study, tmp_path / "out").folder.table()
+    assert sorted(set(table.column("axis.seed").to_pylist())) == [3.0, 4.0]
+    assert table.column("seed").to_pylist() == table.column("axis.seed").to_pylist()
+    assert run_all(study, tmp_path / "out", resume=True).found == len(study.groups)
+    assert "seed" in write_study_report(tmp_path / "out").read_text()
+
+
+def test_an_axis_may_be_called_as_a_column(study_file: Path, tmp_path: Path) -> None:
+    study_file.write_text(study_file.read_text().replace("dropout:", "error:"))
+    done = run_all(load_study(study_file), tmp_path / "out")
+    assert (done.failed, done.computed) == (0, 12)
+    assert "error" in write_study_report(tmp_path / "out").read_text()
+
+
+def test_ues_may_have_two_underscores(tmp_path: Path) -> None:
+    spiral = (ROOT / "scenarios" / "spiral.yaml").read_text().replace("ue1:", "my__ue:")
+    (tmp_path / "uu.yaml").write_text(spiral)
+    study = load_study(tmp_path / "uu.yaml", ["ues.my__ue.rate=5 Hz,10 Hz", "duration=0.3 s"])
+    assert [study.scenario(point).ues["my__ue"].rate for point in study.points()] == [5.0, 10.0]
+
+
+OTHER_STUDIES = {
+    "other axes": ["fronthaul.default.capacity=1 Mbit/s", "model.bits=4,10"],
+    "other values": ["fronthaul.default.capacity=200 kbit/s,2 Mbit/s"],
+    "another scenario": ["cu.min_bs=6"],
+}
+
+
+@pytest.mark.parametrize("changes", OTHER_STUDIES.values(), ids=OTHER_STUDIES)
+def test_another_study_that_is_stopped_has_no_rows_of_the_one_before(
+    study_file: Path, tmp_path: Path, whole: pa.Table, changes: list[str]
+) -> None:
+    other = load_study(study_file, changes)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(other, tmp_path / "whole", resume=True, listener=listening()[1], engine=Counting(other, 1))
+    table = StudyFolder(tmp_path / "whole").table()
+    assert 0 < len(table) < len(list(other.points()))
+    wanted = {other.scenario(point).digest() for point in other.points()}
+    assert set(table.column("scenario_digest").to_pylist()) <= wanted
+    write_study_report(tmp_path / "whole")
+
+
+def test_a_run_in_two_chunks_counts_once(study: Study, tmp_path: Path, whole: pa.Table) -> None:
+    folder = StudyFolder(tmp_path / "whole")
+    rows = whole.slice(3, 2)
+    folder.write_chunk("cut-otherwise", rows.to_pylist(), rows.schema)
+    assert folder.table().equals(whole)
 
 
 @pytest.mark.slow
