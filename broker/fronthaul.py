@@ -26,7 +26,8 @@ class Fronthaul:
     tree: {segment: (law, parent segment or None for one that ends at the central unit)}.
     attach: {bs: segment it is attached to}. Raises ValueError for an unknown segment or a tree with a cycle.
 
-    Times given to `advance` and `change` never go back; an offer may not lie before them.
+    Times never go back: of `advance` and `change` none lies before another or before an offer, and no offer
+    before them. So advance to the time of an offer before it is made, as far as there is anything to advance.
     """
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset_places import TOLERANCES_M, closest_m, linked, told_apart, ways
+
 AXES = "[sample, bs, slot, antenna, subcarrier]"
 SAME_PLACE_M = 0.01
-"""Positions that agree to a centimetre are one place."""
+"""Positions that agree to a centimetre are one place, whatever the tolerance."""
 CELLS = 100
 """About as many cells as the area is cut into where (almost) every sample has a place of its own."""
 MIN_GROUPS = 6
@@ -78,10 +81,13 @@ class Grouping:
         by: ``trajectory_id``; ``position`` if many samples share each place; ``cell`` if almost each has its
             own.
         cell_m: Side of the square cells.
+        within_m: Steps up to which positions are connected to places; 0: positions are of one place if they
+            agree to a centimetre, and squares may cut places.
     """
 
     by: str
     cell_m: float = 0.0
+    within_m: float = 0.0
 
     def labels(self, dataset: Dataset) -> NDArray[np.str_]:
         """Name of each sample's group, ``[sample]``.
@@ -93,14 +99,35 @@ class Grouping:
             if dataset.trajectory is None:
                 raise DatasetError(f"{dataset.name}: trajectory_id is missing, by which the split was made")
             return dataset.trajectory
+        position_m = dataset.position_m
         if self.by == "position":
-            return _named(np.round(dataset.position_m / SAME_PLACE_M).astype(np.int64))
-        return _named(np.floor(dataset.position_m[:, :2] / self.cell_m).astype(np.int64))
+            cells = np.round(position_m / SAME_PLACE_M).astype(np.int64)
+            if self.within_m > 0:
+                cells = _smallest(cells, linked(position_m, self.within_m))
+            return _named(cells)
+        if self.within_m > 0:
+            place = linked(position_m, self.within_m)
+            moved = ways(position_m, place, self.within_m)
+            position_m = np.where(moved[:, None], position_m, _smallest(position_m, place))
+        return _named(np.floor(position_m[:, :2] / self.cell_m).astype(np.int64))
+
+    def known(self, dataset: Dataset, names: Collection[str]) -> NDArray[np.bool_]:
+        """Which samples ``[sample]`` are of groups with these names, or of the places that they name.
+
+        Raises:
+            DatasetError: See :meth:`labels`.
+        """
+        if self.by != "position" or self.within_m <= 0 or not names:
+            return np.isin(self.labels(dataset), list(names))
+        cells = np.array([[int(number) for number in name.split()] for name in names])
+        together = linked(np.concatenate([dataset.position_m, cells * SAME_PLACE_M]), self.within_m)
+        return np.isin(together[: len(dataset)], together[len(dataset) :])
 
     def __str__(self) -> str:
+        joined = f", joined within {self.within_m * 100:.0f} cm" if self.within_m > 0 else ""
         return {
             "trajectory_id": "by trajectory_id",
-            "position": "by position",
+            "position": f"by position{joined}",
             "cell": f"by squares of {self.cell_m:.3g} m",
         }[self.by]
 
@@ -124,6 +151,11 @@ class Split:
     def rows(self, dataset: Dataset, part: str) -> NDArray[np.int64]:
         """Samples of a part, ``training``, ``validation`` or ``test``."""
         return np.flatnonzero(np.isin(self.grouping.labels(dataset), getattr(self, part)))
+
+    def apart_m(self, dataset: Dataset) -> float:
+        """Smallest distance between the position of a test sample and that of a training sample, m."""
+        test, training = (self.rows(dataset, part) for part in ("test", "training"))
+        return closest_m(dataset.position_m[test], dataset.position_m[training])
 
 
 def split_of(dataset: Dataset, seed: int = 1) -> Split:
@@ -151,12 +183,22 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
 def _grouping(dataset: Dataset) -> Grouping:
     if dataset.trajectory is not None:
         return Grouping("trajectory_id")
+    position_m = dataset.position_m
     by_position = Grouping("position")
-    if 2 * len(np.unique(by_position.labels(dataset))) <= len(dataset):
-        return by_position
-    extent = np.ptp(dataset.position_m[:, :2], axis=0)
+    found = told_apart(position_m, len(np.unique(by_position.labels(dataset))))
+    places = len(np.unique(position_m, axis=0)) if found.places is None else found.places
+    if 2 * places <= len(dataset):
+        return Grouping("position", within_m=found.within_m)
+    extent = np.ptp(position_m[:, :2], axis=0)
     side = max(float(np.sqrt(extent[0] * extent[1] / CELLS)), float(extent.max()) * 3 / CELLS)
-    return Grouping("cell", side) if side > 0 else by_position
+    return Grouping("cell", side, max(found.largest_m, TOLERANCES_M[0])) if side > 0 else by_position
+
+
+def _smallest(values: NDArray[Any], number: NDArray[np.int64]) -> NDArray[Any]:
+    """Of the rows ``[n, 3]`` with the same number the smallest, by the first axis, then the others."""
+    order = np.lexsort((*values.T[::-1], number))
+    _, first = np.unique(number[order], return_index=True)
+    return values[order[first]][number]
 
 
 def _named(numbers: NDArray[np.int64]) -> NDArray[np.str_]:
@@ -199,10 +241,10 @@ def _read(path: Path, file: Any) -> Dataset:
     noise = _attribute(path, file, "noise_variance") if "noise_variance" in file.attrs else None
     links = csi.reshape(count, num_bs, -1)
     heard = np.isfinite(links).all(axis=2) & (links != 0).any(axis=2)
-    csi[~heard] = 0
     used = heard.any(axis=1)
     if not used.any():
-        raise DatasetError(f"{path}: no base station heard anything: all CSI is zero or not finite")
+        raise DatasetError(f"{path}: no base station heard anything: {_why_unheard(csi)}")
+    csi[~heard] = 0
     if not used.all():
         csi, heard, position = csi[used], heard[used], position[used]
         trajectory = None if trajectory is None else trajectory[used]
@@ -214,6 +256,16 @@ def _read(path: Path, file: Any) -> Dataset:
         csi, heard, position, trajectory, sites, carrier, spacing, noise,
         digest.hexdigest(), int((~used).sum()), str(path),
     )  # fmt: skip
+
+
+def _why_unheard(csi: NDArray[Any]) -> str:
+    """What is wrong with all links; subcarriers that are never finite are named."""
+    broken = np.flatnonzero(~np.isfinite(csi).any(axis=(0, 1, 2, 3)))
+    if not 0 < len(broken) < csi.shape[-1]:
+        return "all CSI is zero or not finite"
+    numbers = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")
+    which = f"subcarrier {numbers} is" if len(broken) == 1 else f"subcarriers {numbers} are"
+    return f"{which} not finite in every link; leave out what is never measured"
 
 
 def _csi(path: Path, file: Any) -> NDArray[Any]:
@@ -238,9 +290,15 @@ def _csi(path: Path, file: Any) -> NDArray[Any]:
 def _stored(path: Path, file: Any, name: str) -> Any:
     if name not in file:
         raise DatasetError(f"{path}: {name} is missing; found: {', '.join(sorted(file))}")
-    if not isinstance(file[name], h5py.Dataset):
+    try:
+        stored = file[name]
+    except (KeyError, OSError) as error:
+        raise DatasetError(f"{path}: {name} is a link to something that is not there") from error
+    if not isinstance(stored, h5py.Dataset):
         raise DatasetError(f"{path}: {name} must be an array, not a group")
-    return file[name]
+    if stored.shape is None:
+        raise DatasetError(f"{path}: {name} is empty")
+    return stored
 
 
 def _numbers(
@@ -249,6 +307,11 @@ def _numbers(
     if optional and name not in file:
         return None
     stored = _stored(path, file, name)
+    if name == "position_m" and stored.shape == (shape[0], 2):
+        raise DatasetError(
+            f"{path}: position_m must be {list(shape)}, not {list(stored.shape)}: give it a third column, "
+            "the height, zero if it is not known"
+        )
     if stored.dtype.kind not in "fiu" or stored.shape != shape:
         raise DatasetError(
             f"{path}: {name} must be numbers {list(shape)}, as many as csi has, "
@@ -268,12 +331,16 @@ def _trajectory(path: Path, file: Any, count: int) -> NDArray[np.str_] | None:
     if "trajectory_id" not in file:
         return None
     stored = _stored(path, file, "trajectory_id")
-    if stored.shape != (count,) or stored.dtype.kind not in "iuOS":
+    text = h5py.check_string_dtype(stored.dtype) is not None
+    if stored.shape != (count,) or not (text or stored.dtype.kind in "iu"):
         raise DatasetError(
             f"{path}: trajectory_id must be whole numbers or text [{count}], "
             f"not {stored.dtype} {list(stored.shape)}"
         )
-    values = stored.asstr()[()] if stored.dtype.kind in "OS" else stored[()]
+    try:
+        values = stored.asstr("utf-8")[()] if text else stored[()]
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: trajectory_id holds bytes that are no UTF-8 text") from error
     return np.array([str(value) for value in values])
 
 
@@ -281,7 +348,7 @@ def _attribute(path: Path, file: Any, name: str) -> float:
     if name not in file.attrs:
         raise DatasetError(f"{path}: attribute {name} is missing; found: {', '.join(file.attrs) or 'none'}")
     try:
-        value = float(file.attrs[name])
+        value = float(np.asarray(file.attrs[name]).item())
     except (TypeError, ValueError):
         value = float("nan")
     if not (np.isfinite(value) and value > 0):

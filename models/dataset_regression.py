@@ -20,6 +20,8 @@ MOST_POINTS = 1_000
 """Of a larger set, every so manieth training sample is kept."""
 FARTHEST_DB = 40.0
 """A base station this much weaker than the loudest counts as silent."""
+PLACE_SHARE = 0.02
+"""Of the area's extent: a group that is not wider (or than 2 cm) is one place."""
 REACHES = (0.4, 0.8, 1.6, 3.2)
 """Squared reach of the kernel for each base station, to choose from."""
 NOISES = (0.03, 0.1, 0.3)
@@ -28,6 +30,11 @@ SHARES = (0.5, 0.75, 0.25, 1.0, 0.0)
 """Shares of the network to choose from; a later one must be better by WORTH than those before it, since the
 groups that judge here have already chosen the network."""
 WORTH = 0.05
+
+
+STANDARDS = ("gain_mean", "gain_spread", "loud_mean", "loud_spread")
+LEAST, MOST = ("weakest_db", "loud_least"), ("loudest_db", "loud_most")
+"""Of each base station over the training samples: means and spreads, and the outermost levels."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,8 @@ class GainRegression(nn.Module):
     """Positions from gains alone: kernel ridge regression over the training places.
 
     A sample is a point: of each base station its gain in dB and its loudness beside the loudest, both
-    standardised. One that was not heard counts as the weakest that was.
+    standardised. One that was not heard counts as the weakest that was. What is beyond all that training saw
+    counts as the outermost that it saw.
 
     Args:
         points: Training places, K.
@@ -58,6 +66,9 @@ class GainRegression(nn.Module):
     gain_mean: Tensor
     gain_spread: Tensor
     weakest_db: Tensor
+    loudest_db: Tensor
+    loud_least: Tensor
+    loud_most: Tensor
     loud_mean: Tensor
     loud_spread: Tensor
     places: Tensor
@@ -67,8 +78,9 @@ class GainRegression(nn.Module):
 
     def __init__(self, points: int, sites: int) -> None:
         super().__init__()
-        for name in ("gain_mean", "gain_spread", "weakest_db", "loud_mean", "loud_spread"):
-            self.register_buffer(name, torch.ones(sites))
+        for name in (*STANDARDS, *LEAST, *MOST):
+            start = -math.inf if name in LEAST else math.inf if name in MOST else 1.0
+            self.register_buffer(name, torch.full((sites,), start))
         self.register_buffer("places", torch.zeros(points, 2 * sites))
         self.register_buffer("weight_m", torch.zeros(points, 3))
         self.register_buffer("centre_m", torch.zeros(3))
@@ -77,8 +89,10 @@ class GainRegression(nn.Module):
     def points(self, gain_db: Tensor, present: Tensor) -> Tensor:
         """Gains ``[B, L]``, dB, of links that are there (1) or not (0), as points ``[B, 2 L]``."""
         gain = torch.where(present > 0, gain_db, self.weakest_db)
+        gain = torch.minimum(torch.maximum(gain, self.weakest_db), self.loudest_db)
         level = (gain - self.gain_mean) / self.gain_spread
-        loud = (loudness(gain) - self.loud_mean) / self.loud_spread
+        loud = torch.minimum(torch.maximum(loudness(gain), self.loud_least), self.loud_most)
+        loud = (loud - self.loud_mean) / self.loud_spread
         return torch.cat([level, loud], -1) * math.sqrt(0.5)
 
     def forward(self, gain_db: Tensor, present: Tensor) -> Tensor:
@@ -113,16 +127,18 @@ def fitted(gain_db: Tensor, heard: Tensor, position_m: Tensor, group: Any) -> tu
     space = GainRegression(0, gain.shape[1]).double()
     infinite = torch.full_like(gain, float("inf"))
     weakest = torch.where(there, gain, infinite).amin(0)
-    space.weakest_db = torch.where(torch.isfinite(weakest), weakest, 0.0)
+    space.weakest_db = torch.where(torch.isfinite(weakest), weakest, weakest.min())
     filled = torch.where(there, gain, space.weakest_db)
     space.gain_mean, space.gain_spread = filled.mean(0), filled.std(0, correction=0).clamp(min=1e-3)
+    space.loudest_db = filled.amax(0)
     loud = loudness(filled)
+    space.loud_least, space.loud_most = loud.amin(0), loud.amax(0)
     space.loud_mean, space.loud_spread = loud.mean(0), loud.std(0, correction=0).clamp(min=1e-3)
     points, places = space.points(gain, there).numpy(), place.numpy()
     points, places, number = _thinned(points, places, number, len(names))
     weight, best = _chosen(points, places - places.mean(0), number, gain.shape[1])
     result = GainRegression(len(points), gain.shape[1])
-    for name in ("gain_mean", "gain_spread", "weakest_db", "loud_mean", "loud_spread"):
+    for name in (*STANDARDS, *LEAST, *MOST):
         setattr(result, name, getattr(space, name).float())
     result.places, result.weight_m = torch.tensor(points).float(), torch.tensor(weight).float()
     result.centre_m, result.reach = torch.tensor(places.mean(0)).float(), torch.tensor(best.reach).float()
@@ -134,7 +150,8 @@ def _thinned(
 ) -> tuple[Floats, Floats, NDArray[np.int64]]:
     """Means of groups that are one place each; otherwise every so manieth sample."""
     held = [np.flatnonzero(number == group) for group in range(groups)] if groups <= MOST_POINTS else []
-    if held and all(np.ptp(places[rows], axis=0).max() < 0.02 for rows in held):
+    wide = max(0.02, PLACE_SHARE * float(np.ptp(places, axis=0).max()))
+    if held and all(np.ptp(places[rows], axis=0).max() < wide for rows in held):
         means = [np.stack([values[rows].mean(0) for rows in held]) for values in (points, places)]
         return means[0], means[1], np.arange(groups)
     step = -(-len(points) // MOST_POINTS)

@@ -54,6 +54,9 @@ class DatasetModel:
             split = found["split"]
             parts = (tuple(split[part]) for part in ("training", "validation", "test"))
             self.split = Split(Grouping(**split["grouping"]), int(split["seed"]), *parts)
+            known = found.get("heard_in_training", [True] * len(self.bs_ids))
+            self.known: NDArray[np.bool_] = np.array(known, dtype=bool)
+            self.origin_m: Floats = np.array(found.get("origin_m", [0.0, 0.0, 0.0]), dtype=np.float64)
             files = dict(found["files"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: damaged ({error})") from error
@@ -96,18 +99,22 @@ class DatasetModel:
     ) -> tuple[Floats, Floats]:
         """Positions ``[n, 3]``, m, and covariances ``[n, 3, 3]``, m², from whatever base stations were heard.
 
+        Those that were never heard in training count as absent.
+
         Args:
             latents: Dequantised, ``[n, num_bs, dims]``; what absent ones hold does not matter.
             gain_db: ``[n, num_bs]``, dB.
             present: ``[n, num_bs]``.
         """
+        present = present & self.known
         fed = {
             "latent": np.where(present[..., None], latents, 0).astype(np.float32),
             "gain_db": np.where(present, gain_db, 0).astype(np.float32),
             "present": present.astype(np.float32),
         }
         position, covariance = self._fusion.run(["position", "covariance"], fed)
-        return position.astype(np.float64), calibrated(covariance.astype(np.float64), self.axis_scale)
+        position = position.astype(np.float64) + self.origin_m
+        return position, calibrated(covariance.astype(np.float64), self.axis_scale)
 
     def locate(self, csi: NDArray[Any], heard: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Positions and covariances of snapshots, over quantised messages.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.dataset import SAME_PLACE_M, Dataset
 from models.dataset_features import link_features, shape_of
+from models.dataset_places import linked, told_apart
 
 NEIGHBOURS = 4
 """Samples are mixed with others about as far away as the fourth place next to theirs."""
@@ -48,11 +49,14 @@ class DatasetSampler:
         seed: Of the draws.
         bs_dropout: Share of the links that a drawn sample misses.
         device: Where samples are made.
+        origin_m: ``[3]``, subtracted from positions before they become float32, which resolves no more than
+            0.5 m at five million; None: nothing.
     """
 
     def __init__(
-        self, dataset: Dataset, rows: Any, seed: int, bs_dropout: float = 0.0, device: str = "cpu"
-    ) -> None:
+        self, dataset: Dataset, rows: Any, seed: int, bs_dropout: float = 0.0, device: str = "cpu",
+        origin_m: Any = None,
+    ) -> None:  # fmt: skip
         self.device, self.bs_dropout = device, bs_dropout
         chosen = dataset.csi[rows]
         self.link_shape = shape_of(chosen)
@@ -62,12 +66,14 @@ class DatasetSampler:
         self.features = torch.tensor(features.reshape(*links, -1), device=device)
         self.gain = torch.tensor(gain.reshape(links), device=device)
         self.heard = torch.tensor(dataset.heard[rows], device=device)
-        self.position = torch.tensor(dataset.position_m[rows], dtype=torch.float32, device=device)
+        self.origin_m = np.zeros(3) if origin_m is None else np.asarray(origin_m, dtype=np.float64)
+        position_m = dataset.position_m[rows] - self.origin_m
+        self.position = torch.tensor(position_m, dtype=torch.float32, device=device)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.variation = NONE
         self.rough, self.smooth = torch.zeros(()), torch.zeros(())
         self.gain_spread = torch.zeros(())
-        self.reach_m = 0.0
+        self.same_m, self.reach_m = SAME_PLACE_M, 0.0
         self.seconds_making = 0.0
 
     def __len__(self) -> int:
@@ -85,7 +91,8 @@ class DatasetSampler:
         amount[: self.link_shape.smooth] = variation.smooth
         self.rough, self.gain_spread = spread * amount, gain_spread * variation.smooth
         self.variation = variation
-        self.reach_m = self._reach_m() if variation.mixing else 0.0
+        if variation.mixing:
+            self.same_m, self.reach_m = self._reach_m()
 
     def state(self) -> dict[str, Any]:
         """Where the draws are, for :meth:`restore`."""
@@ -104,7 +111,7 @@ class DatasetSampler:
 
         Returns:
             Features ``[B, L, F]``, gains ``[B, L]``, dB, which links were heard ``[B, L]``, positions
-            ``[B, 3]``, m.
+            ``[B, 3]``, m from the origin.
         """
         return self.features[rows], self.gain[rows], self.heard[rows], self.position[rows]
 
@@ -130,7 +137,7 @@ class DatasetSampler:
         """Each sample moved towards another of the batch; rough features are those of one or the other."""
         size, num_bs = gain.shape
         distance = torch.cdist(position, position)
-        weight = torch.exp(-0.5 * (distance / self.reach_m) ** 2) * (distance > SAME_PLACE_M) + 1e-12
+        weight = torch.exp(-0.5 * (distance / self.reach_m) ** 2) * (distance > self.same_m) + 1e-12
         other = torch.multinomial(weight, 1, generator=self.generator)[:, 0]
         share = self._uniform(size, 1) * (self._uniform(size, 1) < MIXED_SHARE)
         share = share * (weight.gather(1, other[:, None]) > 1e-6)
@@ -147,14 +154,22 @@ class DatasetSampler:
         position = position + share * (position[other] - position)
         return torch.cat([blended, rough], -1), gain, heard, position
 
-    def _reach_m(self) -> float:
-        places = np.unique(np.round(self.position.cpu().numpy() / SAME_PLACE_M), axis=0) * SAME_PLACE_M
+    def _reach_m(self) -> tuple[float, float]:
+        """How far apart samples of different places are at least, and about how far next places are, m."""
+        position = self.position.cpu().numpy()
+        cells = np.unique(np.round(position / SAME_PLACE_M), axis=0)
+        places = cells * SAME_PLACE_M
+        within_m = told_apart(position.astype(np.float64), len(cells)).within_m
+        if within_m > 0:
+            _, first = np.unique(linked(position.astype(np.float64), within_m), return_index=True)
+            places = position[first]
+        same_m = max(SAME_PLACE_M, within_m)
         if len(places) < 2:
-            return 1.0
+            return same_m, 1.0
         step = max(1, len(places) // MEASURED_ON)
         distance = np.linalg.norm(places[::step, None] - places[None], axis=2)
         nearest = np.sort(distance, axis=1)[:, min(NEIGHBOURS, len(places) - 1)]
-        return float(np.median(nearest))
+        return same_m, float(np.median(nearest))
 
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self.generator, device=self.device)

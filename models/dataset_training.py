@@ -39,6 +39,8 @@ PATIENCE = 10
 AVERAGED = 0.98
 """Of the running average of the weights, which is what is judged and exported."""
 BATCH_JUDGED = 1_000
+ORIGIN_STEP_M = 100.0
+"""Networks work with positions from an origin near the training places, in whole multiples of this."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,14 @@ class DatasetTrainer:
         self.checkpoint, self.report = checkpoint, report
         rows = split.rows(dataset, "training")
         self.groups = split.grouping.labels(dataset)[rows]
-        self.samples = DatasetSampler(dataset, rows, config.seed + 1, config.bs_dropout, device)
-        self.held_out = DatasetSampler(dataset, split.rows(dataset, "validation"), config.seed, 0.0, device)
+        self.origin_m = np.round(dataset.position_m[rows].mean(axis=0) / ORIGIN_STEP_M) * ORIGIN_STEP_M + 0.0
+        self.samples = DatasetSampler(
+            dataset, rows, config.seed + 1, config.bs_dropout, device, self.origin_m
+        )
+        self.held_out = DatasetSampler(
+            dataset, split.rows(dataset, "validation"), config.seed, 0.0, device, self.origin_m
+        )
+        self.held_out.heard &= self.samples.heard.any(0)
         self.trial, self.done, self.seconds, self.seen, self.looked = 0, 0, 0.0, 0, 0
         self.best: dict[str, Any] = {"mean_m": math.inf, "trial": -1, "networks": None, "look": 0}
         self.trial_best_m, self.since_best = math.inf, 0
@@ -167,9 +175,10 @@ class DatasetTrainer:
         self.fusion.site.copy_((self._sites() - centre) / scale)
 
     def _sites(self) -> Tensor:
-        """Base stations, or about where each is loudest, ``[L, 3]``, m."""
+        """Base stations, or about where each is loudest, ``[L, 3]``, m from the origin."""
         if self.dataset.bs_position_m is not None:
-            return torch.tensor(self.dataset.bs_position_m, dtype=torch.float32, device=self.device)
+            sites = self.dataset.bs_position_m - self.origin_m
+            return torch.tensor(sites, dtype=torch.float32, device=self.device)
         samples = self.samples
         level = self.fusion.levels(samples.gain).masked_fill(~samples.heard, -1e4)
         return torch.softmax(1.5 * level, 0).T @ samples.position
@@ -235,7 +244,10 @@ class DatasetTrainer:
 
     @torch.no_grad()
     def predict(self, sampler: DatasetSampler, networks: PlaceNetwork | None = None) -> dict[str, Any]:
-        """``position``, ``covariance`` (not yet calibrated) and ``truth`` of all samples, in order."""
+        """``position``, ``covariance`` (not yet calibrated) and ``truth`` of all samples, in order.
+
+        Positions are in m from the origin.
+        """
         networks = self.averaged if networks is None else networks
         parts = []
         for start in range(0, len(sampler), BATCH_JUDGED):
@@ -352,6 +364,7 @@ class DatasetTrainer:
             "trained_on": self.trained_on(),
             "config": json.dumps(asdict(self.config)),
             "split": json.dumps(asdict(self.split)),
+            "origin_m": self.origin_m.tolist(),
             "trial": self.trial,
             "done": self.done,
             "seen": self.seen,
@@ -385,12 +398,17 @@ class DatasetTrainer:
         take_state(self.checkpoint, self.device, self._take, DatasetError)
 
     def _take(self, state: dict[str, Any]) -> None:
+        kept = {"origin_m": [0.0, 0.0, 0.0]} | state  # states of older versions have none
+        split = json.loads(kept["split"])
+        split["grouping"].setdefault("within_m", 0.0)
+        kept["split"] = json.dumps(split)
         for name, wanted in (
             ("dataset", self.dataset.digest),
             ("split", json.dumps(asdict(self.split))),
             ("config", json.dumps(asdict(self.config))),
+            ("origin_m", self.origin_m.tolist()),
         ):
-            if state[name] != wanted:
+            if kept[name] != wanted:
                 raise DatasetError(f"{self.checkpoint}: made with another {name}; leave out --resume")
         self.trial, self.looked = state["trial"], state["looked"]
         if not self.ended:

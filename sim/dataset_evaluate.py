@@ -100,7 +100,7 @@ def judged_rows(dataset: Dataset, split: Split, *, whole: bool) -> Judged:
     else:
         rows = np.arange(len(dataset))
         labels = split.grouping.labels(dataset)
-        known = np.isin(labels, [*split.training, *split.validation])
+        known = split.grouping.known(dataset, [*split.training, *split.validation])
         about = (
             f"all {len(rows)} samples of another file; {known.sum()} of them are of groups named like "
             "groups of the training"
@@ -116,9 +116,10 @@ def references(dataset: Dataset, split: Split, rows: NDArray[np.int64]) -> dict[
 
     training, validation = (split.rows(dataset, part) for part in ("training", "validation"))
     gain_db, spectrum = levels(dataset)
+    heard = dataset.heard & dataset.heard[training].any(axis=0)
 
     def sample(chosen: NDArray[np.int64]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        return gain_db[chosen], spectrum[chosen], dataset.heard[chosen]
+        return gain_db[chosen], spectrum[chosen], heard[chosen]
 
     place = dataset.position_m
     space = FingerprintSpace.of(*sample(training))
@@ -130,7 +131,7 @@ def references(dataset: Dataset, split: Split, rows: NDArray[np.int64]) -> dict[
 
 def levels(dataset: Dataset) -> tuple[Floats, Floats]:
     """Gain ``[sample, bs]`` and magnitudes over antennas and subcarriers, relative to it; dB, finite."""
-    power = np.square(np.abs(dataset.csi)).mean(axis=2).astype(np.float64)
+    power = np.square(np.abs(dataset.csi).astype(np.float64)).mean(axis=2)
     power = power.reshape(*power.shape[:2], -1)
     mean = np.where(dataset.heard, power.mean(axis=2), 1.0)
     spectrum = 10 * np.log10(power / mean[..., None] + 1e-2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sim.errors import UserError
 from sim.train import EVERY_S, Report, TrainOptions, denormals_flushed, make_room, require_training_stack
 from sim.train import set_aside as set_state_aside
@@ -49,6 +51,7 @@ def train_on_dataset(
     dataset = read_dataset(path)
     split = split_of(dataset, seed)
     describe(dataset, split, report)
+    say_never_heard(dataset, split, report)
     set_state_aside(state, options, report)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     config = suited_config(dataset, split, epochs, seed)
@@ -89,4 +92,18 @@ def describe(dataset: Dataset, split: Split, report: Report) -> None:
         f"{part} {len(getattr(split, part))} groups ({len(split.rows(dataset, part))} samples)"
         for part in ("training", "validation", "test")
     ]
-    report(f"split {split.grouping}, seed {split.seed}: {', '.join(parts)}")
+    report(
+        f"split {split.grouping}, seed {split.seed}: {', '.join(parts)}; test and training at least "
+        f"{split.apart_m(dataset):.3g} m apart"
+    )
+
+
+def say_never_heard(dataset: Dataset, split: Split, report: Report) -> None:
+    """Say which base stations training samples never heard, if there are any."""
+    heard = dataset.heard[split.rows(dataset, "training")].any(axis=0)
+    never = [str(number) for number in np.flatnonzero(~heard) + 1]
+    if never:
+        many = len(never) > 1
+        report(
+            f"base station{'s' * many} {', '.join(never)}: not heard in training, so absent if heard later"
+        )

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -40,7 +41,10 @@ MAGNITUDE = arrays()["csi_magnitude"]
         (changed(csi_magnitude=-MAGNITUDE), "must not be negative (are these decibels?)"),
         (changed(csi_magnitude=0 * MAGNITUDE), "no base station heard anything"),
         (changed(position_m=None), "position_m is missing; found: bs_position_m, csi_magnitude"),
-        (changed(position_m=POSITION[:, :2]), "position_m must be numbers [120, 3], as many as csi has"),
+        (
+            changed(position_m=POSITION[:, :2]),
+            "must be [120, 3], not [120, 2]: give it a third column, the height",
+        ),
         (changed(position_m=POSITION[:-1]), "not float32 [119, 3]"),
         (changed(position_m=not_a_number(POSITION, 7)), "not finite in 1 of 120 rows, first in row 7"),
         (changed(bs_position_m=np.zeros((3, 3))), "bs_position_m must be numbers [4, 3]"),
@@ -71,6 +75,51 @@ def test_mistakes_are_one_line(tmp_path: Path, values: dict[str, Any], said: str
 def test_wrong_attributes(tmp_path: Path, attributes: dict[str, Any], said: str) -> None:
     with pytest.raises(DatasetError, match=said):
         read_dataset(write(tmp_path / "set.h5", arrays(), **attributes))
+
+
+def test_a_number_in_an_array_is_a_number(tmp_path: Path) -> None:
+    assert read_dataset(write(tmp_path / "set.h5", arrays(), carrier_hz=np.array([5e9]))).carrier_hz == 5e9
+
+
+@pytest.mark.parametrize("name", ["position_m", "trajectory_id", "time_s", "bs_position_m", "csi_magnitude"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (h5py.SoftLink("/nowhere"), "is a link to something that is not there"),
+        (h5py.ExternalLink("none.h5", "/x"), "is a link to something that is not there"),
+        (h5py.Empty("f4"), "is empty"),
+    ],
+)
+def test_links_to_nowhere_and_nothing_at_all(tmp_path: Path, name: str, value: Any, said: str) -> None:
+    path = write(tmp_path / "set.h5", arrays() | {name: value})
+    with pytest.raises(DatasetError, match=f"{name} {said}"):
+        read_dataset(path)
+
+
+@pytest.mark.parametrize("kind", [h5py.ref_dtype, h5py.vlen_dtype(np.int32), np.dtype([("a", "i4")])])
+def test_names_of_trajectories_that_are_no_text(tmp_path: Path, kind: Any) -> None:
+    path = write(tmp_path / "set.h5", arrays())
+    with h5py.File(path, "a") as file:
+        file.create_dataset("trajectory_id", (120,), dtype=kind)
+    with pytest.raises(DatasetError, match="trajectory_id must be whole numbers or text"):
+        read_dataset(path)
+
+
+def test_names_of_trajectories_are_utf_8(tmp_path: Path) -> None:
+    names = np.array([f"Büro {number // 10}".encode() for number in range(120)])
+    read = read_dataset(write(tmp_path / "set.h5", arrays() | {"trajectory_id": names}))
+    assert read.trajectory is not None
+    assert read.trajectory[119] == "Büro 11"
+    latin = np.array(["Büro".encode("latin-1")] * 120)
+    with pytest.raises(DatasetError, match="trajectory_id holds bytes that are no UTF-8 text"):
+        read_dataset(write(tmp_path / "latin.h5", arrays() | {"trajectory_id": latin}))
+
+
+def test_a_subcarrier_that_is_never_measured_is_named(tmp_path: Path) -> None:
+    broken = np.array(MAGNITUDE)
+    broken[..., [0, 5]] = np.nan
+    with pytest.raises(DatasetError, match=r"subcarriers 0, 5 are not finite in every link; leave out"):
+        read_dataset(write(tmp_path / "set.h5", arrays() | {"csi_magnitude": broken}))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -72,6 +72,34 @@ def test_who_was_not_heard_counts_as_the_weakest() -> None:
     torch.testing.assert_close(gains(garbage, silent.float()), gains(weak, heard.float()))
 
 
+def test_levels_beyond_those_of_training_are_its_outermost() -> None:
+    """A base station that is much louder than ever would otherwise be far from all that is known."""
+    gain, heard, place = room(30, 1, 7)
+    gains, _ = fitted(gain, heard, place, names(1, 30))
+    louder, most = gain.clone(), gain.clone()
+    louder[:, 1], most[:, 1] = 60.0, gain[:, 1].max()
+    torch.testing.assert_close(
+        gains.points(louder, heard.float())[:, :5], gains.points(most, heard.float())[:, :5]
+    )
+    low, high = (edge(gains.points(gain, heard.float()), 0) for edge in (torch.amin, torch.amax))
+    beyond = gains.points(gain + 50 * torch.randn(gain.shape), heard.float())
+    assert ((beyond >= low - 1e-5) & (beyond <= high + 1e-5)).all()
+
+
+def test_who_was_never_heard_is_not_the_loudest() -> None:
+    gain, heard, place = room(30, 1, 8)
+    heard[:, 3] = False
+    gains, _ = fitted(gain - 100, heard, place, names(1, 30))
+    assert gains.weakest_db[3] == gains.weakest_db.min()
+    assert gains.loud_mean[:3].max() > 0.5
+
+
+def test_places_that_scatter_are_places() -> None:
+    gain, heard, place = room(20, 6, 9)
+    place = place + 0.02 * torch.randn(place.shape)
+    assert len(fitted(gain, heard, place, names(6, 20))[0].places) == 20
+
+
 def test_shares_are_half_unless_others_are_clearly_better() -> None:
     truth = np.random.default_rng(5).normal(size=(200, 3))
     wrong, equal = truth + 1.0, truth - 1.05

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from models.config import Schedule
-from models.dataset import Dataset, DatasetError, read_dataset, split_of
+from models.dataset import Dataset, DatasetError, Grouping, read_dataset, split_of
 from models.dataset_export import export_dataset_model
 from models.dataset_features import link_features, shape_of
-from models.dataset_runtime import load_dataset_model
+from models.dataset_runtime import DatasetModel, load_dataset_model
 from models.dataset_sampler import NONE, DatasetSampler, Variation
 from models.dataset_training import LIGHT, MEDIUM, STRONG, DatasetConfig, DatasetTrainer, suited_config
 from models.runtime import ModelError
@@ -31,6 +31,20 @@ def dataset_of(folder: Path, **shape: Any) -> Dataset:
 
 def trainer_of(dataset: Dataset, state: Path, config: DatasetConfig = SHORT) -> DatasetTrainer:
     return DatasetTrainer(config, dataset, split_of(dataset), state, report=lambda line: None)
+
+
+def error_m(model: DatasetModel, dataset: Dataset, rows: Any) -> Any:
+    position, _ = model.locate(dataset.csi[rows], dataset.heard[rows])
+    return np.linalg.norm(position - dataset.position_m[rows], axis=1)
+
+
+def deaf_in_training(dataset: Dataset, bs: int) -> Dataset:
+    """The same, but one base station is heard in the test groups alone."""
+    heard = dataset.heard.copy()
+    split = split_of(dataset)
+    for part in ("training", "validation"):
+        heard[split.rows(dataset, part), bs] = False
+    return replace(dataset, heard=heard, csi=dataset.csi * heard[..., None, None, None])
 
 
 def centroid_error_m(dataset: Dataset, rows: Any) -> float:
@@ -115,6 +129,82 @@ def test_what_is_not_heard_does_not_matter(tmp_path: Path) -> None:
     assert not np.array_equal(
         model.locate(dataset.csi, heard)[0], model.locate(dataset.csi, ~~dataset.heard)[0]
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9])
+def test_who_was_never_heard_in_training_does_not_matter_later(tmp_path: Path, scale: float) -> None:
+    dataset = dataset_of(tmp_path, places=60)
+    dataset = replace(dataset, csi=dataset.csi * np.float32(scale))
+    deaf = deaf_in_training(dataset, 2)
+    trainer = trainer_of(deaf, tmp_path / "state.pt")
+    trainer.train()
+    folder = export_dataset_model(trainer, tmp_path / "model")
+    assert json.loads((folder / "model.json").read_text())["heard_in_training"] == [True, True, False, True]
+    model = load_dataset_model(folder)
+    rows = trainer.split.rows(deaf, "test")
+    assert deaf.heard[rows, 2].all()
+    error = error_m(model, deaf, rows)
+    silent = replace(deaf, heard=deaf.heard & [True, True, False, True])
+    np.testing.assert_array_equal(error, error_m(model, silent, rows))
+    assert error.mean() < 0.6 * centroid_error_m(deaf, rows), error.mean()
+
+
+def test_places_far_from_the_origin_are_found_as_well(tmp_path: Path) -> None:
+    """Easting and northing in metres, which float32 resolves to half a metre."""
+    near = dataset_of(tmp_path, places=40)
+    near = replace(near, trajectory=Grouping("position").labels(near))
+    shift = np.array([691_000.0, 5_334_000.0, 0.0])
+    assert near.bs_position_m is not None
+    far = replace(near, position_m=near.position_m + shift, bs_position_m=near.bs_position_m + shift)
+    short = replace(SHORT, schedule=replace(SHORT.schedule, samples=64 * 60))
+    error = []
+    for name, dataset in (("near", near), ("far", far)):
+        trainer = trainer_of(dataset, tmp_path / f"{name}.pt", short)
+        trainer.train()
+        folder = export_dataset_model(trainer, tmp_path / name)
+        error.append(error_m(load_dataset_model(folder), dataset, np.arange(len(near))))
+    assert json.loads((folder / "model.json").read_text())["origin_m"] == shift.tolist()
+    np.testing.assert_allclose(error[1], error[0], atol=1e-3)
+
+
+def test_models_of_before_the_origin_still_run(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path)
+    trainer = trainer_of(dataset, tmp_path / "state.pt")
+    folder = export_dataset_model(trainer, tmp_path / "model")
+    expected = load_dataset_model(folder).locate(dataset.csi, dataset.heard)
+    page = json.loads((folder / "model.json").read_text())
+    del page["origin_m"], page["heard_in_training"], page["split"]["grouping"]["within_m"]
+    (folder / "model.json").write_text(json.dumps(page))
+    old = load_dataset_model(folder)
+    np.testing.assert_array_equal(old.locate(dataset.csi, dataset.heard)[0], expected[0])
+    assert old.split == trainer.split
+
+
+def test_a_state_of_before_the_origin_goes_on(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path)
+    trainer = trainer_of(dataset, tmp_path / "state.pt")
+    trainer.step()
+    trainer.keep()
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    del state["origin_m"]
+    split = json.loads(state["split"])
+    del split["grouping"]["within_m"]
+    torch.save(state | {"split": json.dumps(split)}, tmp_path / "state.pt")
+    assert trainer_of(dataset, tmp_path / "state.pt").done == 64
+    torch.save(state | {"origin_m": [0.0, 100.0, 0.0]}, tmp_path / "state.pt")
+    with pytest.raises(DatasetError, match="made with another origin_m"):
+        trainer_of(dataset, tmp_path / "state.pt")
+
+
+def test_samples_of_places_that_scatter_are_mixed_with_those_of_other_places(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, places=40, packets=10)
+    moved = dataset.position_m + np.random.default_rng(12).normal(0, 0.004, dataset.position_m.shape)
+    reach = []
+    for one in (dataset, replace(dataset, position_m=moved)):
+        sampler = DatasetSampler(one, np.arange(len(one)), seed=3)
+        sampler.vary(Variation("some", 1.0, 0.5), torch.ones(4, sampler.features.shape[-1]), torch.ones(4))
+        reach.append(sampler.reach_m)
+    assert reach[1] == pytest.approx(reach[0], abs=0.05)
 
 
 def test_resumed_is_uninterrupted(tmp_path: Path) -> None:

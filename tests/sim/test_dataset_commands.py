@@ -1,15 +1,20 @@
 """`python -m sim train --dataset` and `evaluate --dataset`: as a user meets them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from models.dataset import read_dataset, split_of
 from sim.cli.app import app
+from sim.dataset_evaluate import references
 from tests.models.dataset_kit import arrays, write
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     line = ("train", "--dataset", str(folder / "set.h5"), "--out", str(folder / "model"), "--epochs", "8")
     output = said(command(*line))
     assert "split by position, seed 1: training 28 groups (112 samples), validation 6 groups" in output
+    assert re.search(r"; test and training at least [\d.]+ m apart\n", output)
     assert "noise_variance is not given" in output
     assert "of the time making samples" in output
     assert "exported to" in output
@@ -69,6 +75,35 @@ def test_another_file_is_judged_as_a_whole_or_not_at_all(trained: Path) -> None:
     )
     own = ("evaluate", "--dataset", str(trained / "set.h5"), "--model", str(trained / "model"), "--whole")
     assert "the model was trained on this file" in said(command(*own), 2)
+
+
+def test_a_base_station_that_was_never_heard_in_training() -> None:
+    values = arrays(places=40)
+    deaf = values["csi_magnitude"].copy()
+    deaf[:, 1] = 0
+    write(Path("deaf.h5"), values | {"csi_magnitude": deaf})
+    said_so = "base station 2: not heard in training, so absent if heard later"
+    assert said_so in said(command("train", "--dataset", "deaf.h5", "--epochs", "8"))
+    write(Path("heard.h5"), values)
+    write(Path("still.h5"), values | {"csi_magnitude": deaf * np.float32(1.0001)})
+    mean_m = []
+    for name in ("heard.h5", "still.h5"):
+        line = ("evaluate", "--dataset", name, "--model", "deaf-model", "--whole", "--json", "rows.json")
+        assert "136 of them are of groups named like" in said(command(*line))
+        mean_m.append(json.loads(Path("rows.json").read_text())[0]["mean_m"])
+    assert mean_m[0] == pytest.approx(mean_m[1], abs=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e22])
+def test_neighbours_at_extreme_scales(scale: float) -> None:
+    dataset = read_dataset(write(Path("set.h5"), arrays(places=40)))
+    scaled = replace(dataset, csi=(dataset.csi * scale).astype(np.float32))
+    split = split_of(dataset)
+    rows = split.rows(dataset, "test")
+    usual, found = (references(one, split, rows) for one in (dataset, scaled))
+    assert list(found) == list(usual)
+    for name, positions in usual.items():
+        np.testing.assert_allclose(found[name], positions, atol=1e-3)
 
 
 def test_training_goes_on_where_it_stopped(trained: Path) -> None:
