@@ -22,6 +22,7 @@ from sim.embeddings_ahead import EmbeddingsAhead, early_stations
 from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.foresight import ForesightedFuser
+from sim.interruption import Interruption, interruption_in_charge
 from sim.lagging import LaggingWorld, may_lag
 from sim.metrics import Tables, summarise
 from sim.record import Recorder, versions
@@ -213,6 +214,7 @@ def run(
     model = model_of(scenario) if model is None else model
     channel = channel_of(scenario) if channel is None else channel
     stations = base_stations(scenario, model, policy)
+    interruption = interruption_in_charge() or Interruption()
     with output_folder(out) as folder, ExitStack() as stack:
         make_world: Callable[..., World]
         fuser: Fuser | None = None
@@ -226,6 +228,7 @@ def run(
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
             lags = watch is None and may_lag(scenario)
             make_world = partial(LaggingWorld if lags else World, wire=carrier)
+        stack.enter_context(interruption.hold())  # from here on the folder is there, and is to be closed
         recorder = stack.enter_context(
             Recorder(
                 folder,
@@ -250,15 +253,19 @@ def run(
             world.listen(watch.takes)
             watch.begin(world)
         try:
-            world.run(both(watch.passes if watch is not None else None, progress))
+            interruption.let_go()
+            passes = both(watch.passes if watch is not None else None, progress)
+            world.run(both(passes, lambda _: interruption.look()))
             complete, cut_short = not world.errors, False
         finally:
+            interruption.held = True
             world.finish(cut_short=cut_short)
             recorder.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s))
             if watch is not None:
                 watch.end(summary)
+        interruption.look()
         if world.errors:
             raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
     result = RunResult(folder, summary)

@@ -10,7 +10,7 @@ import math
 import queue
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -715,6 +715,7 @@ def run_realtime(
     spawn: list[str] | None = None,
     hub: Hub | None = None,
     prepare: Callable[[RealtimeWorld], None] | None = None,
+    conclude: Callable[[Mapping[str, Any]], None] | None = None,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> RunResult:
@@ -734,6 +735,7 @@ def run_realtime(
         spawn: parts to start here; None for all. The others are waited for.
         hub: told of tracks and links as they come.
         prepare: called with the world before it starts: to add to its agenda.
+        conclude: called with the summary of a run that has started, however it ends.
         listener: called with each event.
         progress: called with the simulated time in ns, now and then.
 
@@ -768,6 +770,7 @@ def run_realtime(
             parts.start()
         except TransportLoss as error:
             raise UserError(f"the processes of the run did not start: {error}") from error
+        stack.enter_context(interruption.hold())  # from here on the folder is there, and is to be closed
         recorder = stack.enter_context(
             Recorder(
                 folder,
@@ -792,7 +795,6 @@ def run_realtime(
             prepare(world)
         complete, cut_short = False, True
         world.interruption = interruption
-        interruption.held = True
         try:
             world.run(progress)
             complete, cut_short = not world.errors, False
@@ -806,6 +808,8 @@ def run_realtime(
             parts.close()
             wall_time_s = time.perf_counter() - started
             summary = recorder.finish(figures(world, folder, complete, wall_time_s) | world.lag_summary())
+            if conclude is not None:
+                conclude(summary)
         if world.errors:
             raise InvalidRunError(f"{folder.path}: invalid: {world.errors[0]}")
     result = RunResult(folder, summary)

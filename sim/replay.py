@@ -27,6 +27,7 @@ from sim.errors import UserError
 from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import Snapshot
 from sim.frame_ledger import FrameLedger
+from sim.interruption import interruption_in_charge
 from sim.metrics import summarise
 from sim.record import Recorder, versions
 from sim.run_folder import TABLE_NAMES, BusMessage, RunFolder, RunFolderError
@@ -47,7 +48,8 @@ class ReplayResult(RunResult):
     """What a replay left behind.
 
     Attributes:
-        same_fixes: whether fixes and tracks are those of the recording, bit by bit.
+        same_fixes: whether fixes and tracks are those of the recording, bit by bit; of a run that was killed,
+            those of which the rows were written by then.
     """
 
     same_fixes: bool
@@ -88,7 +90,7 @@ def replay(
     if recorded_with != model.digest.hex():
         raise UserError(f"{run}: recorded with weights {recorded_with}, here are {model.digest.hex()}")
     summary = source.summary()
-    verify(source)
+    last_ns = verify(source)
     if out is not None and Path(out).resolve() == source.path.resolve():
         raise UserError(f"{out}: is the recording itself; choose another folder for the replay")
     with (
@@ -100,10 +102,15 @@ def replay(
             headline=headline(scenario) | {"replay_of": summary.get("digest", "")},
         ) as recorder,
     ):
-        replayed = Replay(source, scenario, model, recorder, listener, hub)
+        # Nobody has written down when a run ended that was killed: with the last that is known of it.
+        end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns + 1
+        replayed = Replay(source, scenario, model, recorder, end_ns, listener, hub)
         if watch is not None:
             replayed.show(watch)
             progress = both(progress, watch.passes)
+        interruption = interruption_in_charge()
+        if interruption is not None:
+            progress = both(progress, lambda _: interruption.look())
         complete = False
         try:
             replayed.run(progress)
@@ -117,7 +124,9 @@ def replay(
             if watch is not None:
                 watch.end(new)
     same = same_fixes if summary.get("mode") == "realtime" else same_rows
-    result = ReplayResult(folder, new, same(source.batches("fixes"), folder.batches("fixes")))
+    whole = summary.get("closed", False)
+    is_same = same(source.batches("fixes"), folder.batches("fixes"), whole=whole)
+    result = ReplayResult(folder, new, is_same)
     if out is None:
         remove_with(result)
     return result
@@ -156,6 +165,7 @@ class Replay:
         scenario: with the policy to apply.
         model: fuses.
         recorder: open; takes all that happens.
+        end_ns: the recording covers times from 0 up to but not including this.
         listener: called with each event, in order.
         hub: told of tracks, links and failures as they come.
     """
@@ -166,6 +176,7 @@ class Replay:
         scenario: Scenario,
         model: PositioningModel,
         recorder: Recorder,
+        end_ns: int,
         listener: Callable[[Event], None] | None = None,
         hub: Hub | None = None,
     ) -> None:
@@ -190,7 +201,7 @@ class Replay:
         if hub is not None:
             self.centre.tell = lambda result: hub.track(result, result.t_fix_ns, scenario)
         self._overhead_bytes = round(scenario.fronthaul.overhead)
-        self._end_ns = scenario.duration_ns
+        self._end_ns = end_ns
 
     def show(self, watch: Conductor) -> None:
         """Have someone watch, and set the pace."""
@@ -212,9 +223,6 @@ class Replay:
                 self._next_beat_s = time.monotonic() + BEAT_EVERY_S
                 self._beat(self._hub, t_ns)
 
-        sim_time_s = self._source.summary().get("sim_time_s")
-        if sim_time_s is not None:
-            self._end_ns = ns_from_s(sim_time_s)
         self._agenda.process(self._feed())
         self._agenda.run(self._end_ns, each=passes)
 
@@ -355,8 +363,11 @@ def with_overrides(source: RunFolder, overrides: Sequence[str]) -> Scenario:
     return changed
 
 
-def verify(source: RunFolder) -> None:
+def verify(source: RunFolder) -> int:
     """Read a recording once, so that a damaged one is refused before anything is written.
+
+    Returns:
+        The time of its last message, in ns.
 
     Raises:
         RunFolderError: a table or the bus recording is missing or damaged.
@@ -364,26 +375,35 @@ def verify(source: RunFolder) -> None:
     for name in TABLE_NAMES:
         for _ in source.batches(name):
             pass
-    for _ in source.messages():
-        pass
+    return max((message.t_arrival_ns for message in source.messages()), default=0)
 
 
-def same_fixes(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
+def same_fixes(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch], *, whole: bool = True) -> bool:
     """Whether two tables hold the same fixes and misses, in whatever order.
 
     In real time a miss is written down later than it happened, beside what was known by then.
+
+    Args:
+        one: a table.
+        other: the other.
+        whole: else the other may have more than the one.
     """
 
     def by_snapshot(batches: Iterator[pa.RecordBatch]) -> dict[Any, Any]:
         rows = ((row["ue"], row["seq"], row) for row in _rows(batches))
         return {(ue, seq): None if row["missed"] else row for ue, seq, row in rows}
 
-    return by_snapshot(one) == by_snapshot(other)
+    left, right = by_snapshot(one), by_snapshot(other)
+    return left == right if whole else left.items() <= right.items()
 
 
-def same_rows(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch]) -> bool:
-    """Whether two tables hold the same rows in the same order, however they are cut into batches."""
-    return all(left == right for left, right in zip_longest(_rows(one), _rows(other)))
+def same_rows(one: Iterator[pa.RecordBatch], other: Iterator[pa.RecordBatch], *, whole: bool = True) -> bool:
+    """Whether two tables hold the same rows in the same order, however they are cut into batches.
+
+    Arguments are those of `same_fixes`.
+    """
+    pairs = zip_longest(_rows(one), _rows(other))
+    return all(left == right or (left is None and not whole) for left, right in pairs)
 
 
 def _rows(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, Any]]:

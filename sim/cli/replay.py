@@ -34,6 +34,7 @@ def replay(
     from contextlib import ExitStack
 
     from sim.cli.live import page_of_replay
+    from sim.interruption import interruptible
     from sim.replay import replay as replay_run
     from sim.replay import with_overrides
     from sim.run_folder import RunFolder
@@ -42,6 +43,7 @@ def replay(
     streams = {"zmq": zmq, "mqtt": mqtt, "metrics": metrics}
     watch = hub = None
     with ExitStack() as stack:
+        stack.enter_context(interruptible())
         if live or speed is not None or any(value is not None for value in streams.values()):
             from sim.streams_out import Hub, streams_of
             from sim.world import run_id
@@ -53,8 +55,10 @@ def replay(
             watch = stack.enter_context(page_of_replay(scenario, live_port, wanted=live, speed=speed or 1.0))
         result = replay_run(run, overrides or (), out, watch=watch, hub=hub)
         print_summary(result.summary)
+        whole = RunFolder.open(run).summary().get("closed", False)
         typer.echo(
             f"fixes and tracks are {'the same as' if result.same_fixes else 'other than'} in the recording"
+            f"{'' if whole else ', as far as its tables go'}"
         )
         if out is not None:
             from sim.report import write_report

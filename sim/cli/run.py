@@ -86,12 +86,13 @@ def run(
     from sim.cli.live import page_of_realtime_run, page_of_run
     from sim.cli.progress import progress_of_run
     from sim.embeddings_ahead import processes_worth_it
+    from sim.interruption import interruptible
     from sim.report import write_report
     from sim.summary_text import print_summary
 
     folder = out or next_run_folder(loaded)
     page: Callable[..., AbstractContextManager[Any]] = page_of_realtime_run if realtime else page_of_run
-    with page(loaded, live_port, wanted=live, speed=speed) as watch:
+    with interruptible() as interruption, page(loaded, live_port, wanted=live, speed=speed) as watch:
         try:
             with progress_of_run(loaded.name, loaded.duration_ns) as progress:
                 if realtime:
@@ -107,6 +108,7 @@ def run(
                         progress=progress,
                         watch=watch,
                     )
+            interruption.look()
         except InvalidRunError as error:
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error
@@ -177,7 +179,7 @@ def _run_realtime(
     logging.basicConfig(format="%(message)s")
     hub = Hub(run_id(scenario))
     if onlooker is not None:
-        options["prepare"] = onlooker.begin
+        options |= {"prepare": onlooker.begin, "conclude": onlooker.end}
         progress = both(onlooker.passes, progress) or progress
     try:
         with streams_of(hub, **streams) as lines:  # type: ignore[arg-type]
@@ -187,9 +189,6 @@ def _run_realtime(
     except LagError as error:
         typer.echo(f"{folder}: aborted: {error}", err=True)
         raise typer.Exit(1) from error
-    finally:
-        if onlooker is not None:
-            onlooker.end()
 
 
 def _lag_text(result: RunResult) -> str:

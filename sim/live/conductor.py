@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from broker.fronthaul import Fronthaul
 from sim.clock import NANOSECONDS_PER_SECOND
+from sim.interruption import Interruption, interruption_in_charge
 from sim.live.control import Command
 from sim.live.fates import FateFeed, Ledger
 from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks
@@ -52,6 +53,7 @@ class Conductor:
         self._fates: FateFeed | None = None
         self._world: World | None = None
         self._clock = clock
+        self._interruption: Interruption | None = None
         self._changed = Condition()
         self._waiting: deque[Command] = deque()
         self._speed = speed
@@ -87,6 +89,7 @@ class Conductor:
         self._start(links, ledger)
 
     def _start(self, links: LinkFeed | CountFeed | RecordedLinks, ledger: Ledger) -> None:
+        self._interruption = interruption_in_charge()
         self._links, self._fates = links, FateFeed(ledger, self.publish)
         self._anchor(0)
         self._tell()
@@ -102,6 +105,8 @@ class Conductor:
         before_ns = max(t_ns - 1, self._now_ns)
         with self._changed:
             while True:
+                if self._interruption is not None:
+                    self._interruption.look()
                 here_ns = self._here_ns(before_ns)
                 while self._waiting:
                     self._obey(self._waiting.popleft(), here_ns)
@@ -125,7 +130,7 @@ class Conductor:
             self._state = "ended"
             self._waiting.clear()
         self._now_ns = max(self._now_ns, round(summary.get("sim_time_s", 0) * NANOSECONDS_PER_SECOND))
-        self._feed.expire(self._now_ns)
+        self._feed.conclude(summary, self._now_ns)
         if self._fates is not None:
             self._fates.tell(self._now_ns)
         self._tell()

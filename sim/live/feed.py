@@ -17,18 +17,21 @@ WATCHED_UES = 32
 LINK_EVERY_NS = 100_000_000
 GLANCE_EVERY_NS = 5_000_000
 FAULTS_SHOWN = 50
+KEPT = 4096
+"""Snapshots that are closed and of which the truth is kept, for reports that come late."""
 
 Sink = Callable[[str, Mapping[str, Any]], None]
 
 
 @dataclass(slots=True)
-class _Open:
-    """A snapshot of which no fix is known yet."""
+class _Sampled:
+    """A snapshot: where the UE was, until when there should be a fix, and what became of it so far."""
 
     key: tuple[str, int]
     true_m: list[float]
     closing_ns: int
     fixed: bool = False
+    missed: bool = False
 
 
 class Feed:
@@ -37,20 +40,24 @@ class Feed:
     Args:
         scenario: names the UEs, and says until when there should be a fix.
         sink: takes key and value; keys are `truth/<ue>`, `fix/<ue>`, `track/<ue>`, `totals` and `faults`.
+        report_ns: so long a fix may be on its way to whoever writes it down.
     """
 
-    def __init__(self, scenario: Scenario, sink: Sink) -> None:
+    def __init__(self, scenario: Scenario, sink: Sink, report_ns: int = 0) -> None:
         self._sink = sink
+        self._report_ns = report_ns
         self._watched = set(scenario.ue_ids[:WATCHED_UES])
         self._patience_ns = ns_from_s(scenario.cu.deadline) + ns_from_s(scenario.cu.processing)
-        self._open: dict[tuple[str, int], _Open] = {}
-        self._closing: deque[_Open] = deque()
+        self._sampled: dict[tuple[str, int], _Sampled] = {}
+        self._closing: deque[_Sampled] = deque()
+        self._closed: deque[tuple[str, int]] = deque()
         self._freshest_s: dict[str, float] = {}
         self._faults: deque[Mapping[str, Any]] = deque(maxlen=FAULTS_SHOWN)
         self._down: set[str] = set()
         self._lost: set[str] = set()
         self._counts = Counter[str]()
         self._error_sum_m = 0.0
+        self._told_s = self._failed_s = 0.0
 
     def take(self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
         """Take a message as it goes into `bus.mcap`: a truth, fix, track or fault.
@@ -68,42 +75,54 @@ class Feed:
             case "truth":
                 self._truth(name, content, t_sample_ns, sample_s)
             case "fix":
-                self._fix(name, content, t_s, t_sample_ns, sample_s)
+                self._fix(name, content, t_ns, t_sample_ns, sample_s)
             case "track":
                 self._track(name, content, t_s, t_sample_ns, sample_s)
             case "fault":
                 self._fault(content)
 
     def expire(self, t_ns: int) -> None:
-        """Count snapshots as missed that should have a fix before a time."""
+        """Count snapshots as missed of which a fix should be known before a time."""
         missed = self._counts["missed"]
-        while self._closing and self._closing[0].closing_ns < t_ns:
+        while self._closing and self._closing[0].closing_ns + self._report_ns < t_ns:
             snapshot = self._closing.popleft()
-            self._counts["missed"] += not snapshot.fixed
-            self._open.pop(snapshot.key, None)
+            snapshot.missed = not snapshot.fixed
+            self._counts["missed"] += snapshot.missed
+            self._closed.append(snapshot.key)
+            if len(self._closed) > KEPT:
+                self._sampled.pop(self._closed.popleft(), None)
         if self._counts["missed"] != missed:
             self._totals(t_ns / NANOSECONDS_PER_SECOND)
+
+    def conclude(self, summary: Mapping[str, Any], t_ns: int) -> None:
+        """The run is over: its summary has the last word."""
+        if "fixes" in summary:
+            fixes, missed = summary["fixes"], summary["fixes_missed"]
+            mean_m = summary.get("fix_error_3d_mean_m")
+            t_s = max(self._told_s, t_ns / NANOSECONDS_PER_SECOND)
+            self._sink("totals", totals_value(t_s, fixes, missed, mean_m))
 
     def _truth(self, ue: str, content: Mapping[str, Any], t_sample_ns: int, t_s: float) -> None:
         self.expire(t_sample_ns)
         true_m = _vector(content["position_m"])
-        snapshot = _Open((ue, t_sample_ns), true_m, t_sample_ns + self._patience_ns)
-        self._open[snapshot.key] = snapshot
+        snapshot = _Sampled((ue, t_sample_ns), true_m, t_sample_ns + self._patience_ns)
+        self._sampled[snapshot.key] = snapshot
         self._closing.append(snapshot)
         if ue in self._watched:
             self._sink(f"truth/{ue}", {"t": t_s, "p": _short(true_m)})
 
-    def _fix(
-        self, ue: str, content: Mapping[str, Any], t_s: float, t_sample_ns: int, sample_s: float
-    ) -> None:
-        snapshot = self._open.get((ue, t_sample_ns))
+    def _fix(self, ue: str, content: Mapping[str, Any], t_ns: int, t_sample_ns: int, sample_s: float) -> None:
+        t_s = t_ns / NANOSECONDS_PER_SECOND
+        snapshot = self._sampled.get((ue, t_sample_ns))
         position_m = _vector(content["position_m"])
         error_m = None if snapshot is None else _distance(position_m, snapshot.true_m)
         freshest_s = self._freshest_s.get(ue)
         self._freshest_s[ue] = sample_s if freshest_s is None else max(freshest_s, sample_s)
-        if snapshot is not None and not snapshot.fixed:
+        # One of frames that came after the deadline revises a miss, which remains one.
+        if snapshot is not None and not snapshot.fixed and t_ns <= snapshot.closing_ns:
             snapshot.fixed = True
             self._counts["fixes"] += 1
+            self._counts["missed"] -= snapshot.missed
             self._error_sum_m += error_m or 0.0
             self._totals(t_s)
         if ue in self._watched:
@@ -123,7 +142,7 @@ class Feed:
     ) -> None:
         if ue not in self._watched:
             return
-        snapshot = self._open.get((ue, t_sample_ns))
+        snapshot = self._sampled.get((ue, t_sample_ns))
         position_m = _vector(content["position_m"])
         error_m = None if snapshot is None else _distance(position_m, snapshot.true_m)
         value = {
@@ -146,11 +165,12 @@ class Feed:
             self._lost.add(content["target"])
         elif content["kind"] == f"{content['target']}_back":
             self._lost.discard(content["target"])
+        self._failed_s = max(self._failed_s, content["t_s"])
         entries = [dict(entry) for entry in self._faults]
         self._sink(
             "faults",
             {
-                "t": content["t_s"],
+                "t": self._failed_s,
                 "entries": entries,
                 "down": sorted(self._down),
                 "lost": sorted(self._lost),
@@ -160,9 +180,8 @@ class Feed:
     def _totals(self, t_s: float) -> None:
         fixes = self._counts["fixes"]
         mean_m = self._error_sum_m / fixes if fixes else None
-        self._sink(
-            "totals", {"t": t_s, "fixes": fixes, "missed": self._counts["missed"], "mean": _rounded(mean_m)}
-        )
+        self._told_s = max(self._told_s, t_s)  # a report that comes late changes what is known now
+        self._sink("totals", totals_value(self._told_s, fixes, self._counts["missed"], mean_m))
 
 
 class LinkFeed:
@@ -300,6 +319,11 @@ class CountFeed:
             }
             self._sink(f"link/{name}", value)
         return True
+
+
+def totals_value(t_s: float, fixes: int, missed: int, mean_m: float | None) -> dict[str, Any]:
+    """How many snapshots had a fix or none until a time, and the mean error of fixes, for the page."""
+    return {"t": t_s, "fixes": fixes, "missed": missed, "mean": _rounded(mean_m)}
 
 
 def _number(capacity: Capacity) -> float | None:

@@ -97,6 +97,8 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return 415, "a command is application/json"
         length = headers.get("content-length", "")
+        if "transfer-encoding" in headers:  # which is what counts where both are there, and has no end
+            return 411, "a command says its length"
         if not length.isdecimal() or len(length) > 9:
             return 411, "a command says its length"
         if int(length) > MAX_BODY_BYTES:

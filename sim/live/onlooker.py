@@ -15,6 +15,8 @@ from sim.scenario import Scenario
 
 LINKS_EVERY_NS = 500_000_000
 """The broker's heartbeat says no more often how its links are."""
+REPORT_NS = 500_000_000
+"""So late reports may reach the world before a snapshot counts as missed; later ones take that back."""
 
 
 class Onlooker:
@@ -28,7 +30,7 @@ class Onlooker:
     def __init__(self, scenario: Scenario, hub: Hub) -> None:
         self._scenario = scenario
         self._hub = hub
-        self._feed = Feed(scenario, self._publish)
+        self._feed = Feed(scenario, self._publish, REPORT_NS)
         self._links: CountFeed | None = None
         self._fates: FateFeed | None = None
         self._world: RealtimeWorld | None = None
@@ -66,11 +68,12 @@ class Onlooker:
             self._tell_health(t_ns)
         self._tell("running", t_ns)
 
-    def end(self) -> None:
-        """The run is over."""
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """The run is over, one way or the other; the second time nothing happens."""
         world, self._world = self._world, None
         if world is not None:
             end_ns = min(max(0, world.clock.now_ns()), self._scenario.duration_ns)
+            self._feed.conclude(summary, end_ns)
             if self._fates is not None:
                 self._fates.tell(end_ns)
             self._tell("ended", end_ns)

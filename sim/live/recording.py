@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from broker.fronthaul import Fronthaul
 from broker.law import BernoulliLoss
 from broker.packet import Packet
-from sim.clock import ns_from_s
+from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.faults import Aspect, FaultEvent, Setting, normal, schedule
 from sim.live.fates import tell_recorded
-from sim.live.feed import Feed, LinkFeed, Sink
+from sim.live.feed import Feed, LinkFeed, Sink, totals_value
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 
@@ -54,7 +56,9 @@ def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
     end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns
     RecordedLinks(folder, scenario, sink).look(end_ns)
     tell_recorded(folder, sink, end_ns)
-    thinned = {key: _thinned(values) for key, values in series.items()}
+    if summary.get("closed", False):
+        series["totals"] = list(_totals(folder, end_ns))
+    thinned = {key: _thinned(_in_order(values)) for key, values in series.items()}
     return {"series": thinned, "end_s": end_ns / 1e9, "summary": summary}
 
 
@@ -75,6 +79,29 @@ def _feed(folder: RunFolder, feed: Feed) -> int:
         )
     feed.expire(last_ns)
     return last_ns
+
+
+def _totals(folder: RunFolder, end_ns: int) -> Iterator[dict[str, Any]]:
+    """Fixes, misses and the mean error as they were known, from the rows of which the summary is made.
+
+    What was decided by the end and known after it counts at the end.
+    """
+    columns = ["t_fix_ns", "missed", "error_3d_m"]
+    tables = [
+        [batch.column(name).to_numpy(zero_copy_only=False) for name in columns]
+        for batch in folder.batches("fixes", columns)
+    ]
+    if not tables:
+        return
+    t_ns, missed, error_m = (np.concatenate(parts) for parts in zip(*tables, strict=True))
+    order = np.argsort(t_ns, kind="stable")
+    missed = missed[order].astype(bool)
+    fixes, misses = np.cumsum(~missed), np.cumsum(missed)
+    error_sum_m = np.cumsum(np.where(missed, 0.0, error_m[order].astype(float)))
+    known_s = np.minimum(t_ns[order], end_ns) / NANOSECONDS_PER_SECOND
+    for at, num_fixes in enumerate(fixes.tolist()):
+        mean_m = float(error_sum_m[at]) / num_fixes if num_fixes else None
+        yield totals_value(float(known_s[at]), num_fixes, int(misses[at]), mean_m)
 
 
 class RecordedLinks:
@@ -160,8 +187,14 @@ def _setting(kind: str, detail: str, otherwise: Setting) -> Setting:
     return int(detail) if detail.isdigit() else otherwise
 
 
+def _in_order(values: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By the time at which they held; in real time they were written down as they became known."""
+    return sorted(values, key=lambda value: float(value["t"]))
+
+
 def _thinned(values: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """No more than so many, the last among them."""
     if len(values) <= MAX_VALUES:
         return values
     step = -(-len(values) // MAX_VALUES)
-    return values[::step]
+    return values[:-1:step] + values[-1:]

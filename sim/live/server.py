@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from sim.errors import UserError
+from sim.live.connection import Connection
 from sim.live.control import PACE, Command, CommandError, command_of
 from sim.live.guard import Guard
 from sim.live.hub import Hub, TooManyViewersError, View
@@ -108,7 +109,7 @@ class LiveServer:
         config = uvicorn.Config(
             guarded,
             loop="asyncio",
-            http="h11",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from models.runtime import WEIGHTS
+from sim import run
 from sim.frame_ledger import BS_DOWN, LATE, SILENT
+from sim.replay import replay
 from sim.run_folder import SCHEMAS
 from tests.sim.kit import ROOT, run_quietly
 
@@ -45,6 +47,20 @@ def test_the_example_passes(tmp_path: Path) -> None:
         check=False,
     )
     assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.mark.skipif(not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there")
+def test_the_replay_is_what_the_page_says(tmp_path: Path) -> None:
+    run(ROOT / "scenarios" / "spiral.yaml", tmp_path / "spiral-1")
+    section = PYTHON_API.split("## Replaying")[1].split("\n## ")[0]
+    overrides = re.search(r'replay\("runs/spiral-1", \["(.*)"\]\)', section)
+    dropped = re.search(r'\["dropped"\] +# (\{.*?\})', section)
+    assert overrides is not None
+    assert dropped is not None
+    again = replay(tmp_path / "spiral-1", [overrides[1]])
+    assert not again.same_fixes
+    assert str(again.summary["frames"]["dropped"]) == dropped[1]
+    assert replay(tmp_path / "spiral-1", ["cu.deadline=20 ms"]).same_fixes
 
 
 def test_every_column_is_described() -> None:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from models.testing import GeometryModel
@@ -103,6 +104,23 @@ def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         run_quietly(LOSSY, tmp_path / "run", progress=stop)
     assert replay(tmp_path / "run", model=MODEL).same_fixes
+
+
+def test_a_run_that_was_killed_ends_with_the_last_that_is_known_of_it(tmp_path: Path) -> None:
+    def stop(t_ns: int) -> None:
+        if t_ns > 1_000_000_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_quietly(LOSSY, tmp_path / "run", progress=stop)
+    (tmp_path / "run" / "summary.json").write_text('{"complete": false, "closed": false}')
+    path = tmp_path / "run" / "fixes.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 5), path)  # the others were not written yet
+    again = replay(tmp_path / "run", model=MODEL)
+    assert again.same_fixes
+    assert again.summary["sim_time_s"] == pytest.approx(1.0, abs=0.1)
+    assert again.summary["age_p99_s"] < 1.0
+    assert not replay(tmp_path / "run", ["cu.min_bs=5"], model=MODEL).same_fixes
 
 
 def test_only_the_central_unit_can_be_changed(recording: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from sim.summary_text import metres, percent, print_summary, seconds
@@ -46,6 +47,27 @@ def test_an_invalid_run_says_so_first() -> None:
 
 def test_it_fits_a_narrow_terminal() -> None:
     assert max(map(len, printed(run_quietly().summary, width=80).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_many_causes_break_no_number_and_no_name(width: int) -> None:
+    summary = run_quietly().summary
+    counts = summary["frames"]
+    causes = {"link_down": 31_000, "queue_full": 123_456, "superseded": 7, "bs_down": 654_321, "late": 12}
+    for count in (counts, *counts["per_bs"].values()):
+        count["dropped"] = dict(causes)
+    lines = printed(summary, width).splitlines()
+    heads = [line.split("  ") for line in lines if line.startswith(("frames", "dropped"))]
+    assert [[name.strip() for name in head if name.strip()] for head in heads] == [
+        ["frames", "sent", "delivered", "used", "dropped", "in flight", "delay p50", "p99"],
+        ["dropped", "link down", "queue full", "superseded", "bs down", "late"],
+    ]
+    rows = [line.split() for line in lines if line.startswith("bs2")]
+    assert rows[0][4] == str(sum(causes.values()))
+    assert rows[1][1:] == [str(count) for count in causes.values()]
+    lines = printed(summary, 200).splitlines()
+    (head,) = [line for line in lines if line.startswith(("frames", "dropped"))]
+    assert "superseded" in head, "with room for all it is one table"
 
 
 def test_quantities() -> None:

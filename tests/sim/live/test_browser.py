@@ -12,6 +12,7 @@ import pytest
 
 from sim.live import Conductor, Hub, LiveServer, Programme, recording_of
 from sim.live.control import Command
+from sim.live.server import PAGE
 from sim.run_folder import RunFolder
 from sim.scenario import load_scenario
 from tests.sim.kit import run_quietly, scenario_of
@@ -167,6 +168,7 @@ def test_links_are_throttled_and_the_pace_is_set(watched: Watched, tabs: Tabs) -
     page.keyboard.press("Enter")
     words = page.get_by_label("Other capacity, with its unit, of bs2")
     expect(words).to_have_attribute("aria-invalid", "true")
+    shows(page, "#said", "^Not a capacity: a number above 0 with its unit, such as 250 kbit/s")
     words.fill("0.3 Mbit/s")
     page.keyboard.press("Enter")
     shows(page, "#table tr:has(th:text('bs2')) td[data-name=capacity]", "^300 kbit/s$")
@@ -280,6 +282,68 @@ def test_without_webgl_there_is_a_map(watched: Watched, tabs: Tabs, tmp_path: Pa
     shot(page, tmp_path, "map")
 
 
+def test_a_run_that_has_not_begun_is_being_prepared(tabs: Tabs) -> None:
+    scenario, hub, taken = scenario_of(LONG), Hub(), list[Command]()
+
+    def submit(command: Command) -> bool:
+        taken.append(command)
+        return True
+
+    with LiveServer(Programme(scenario, hub=hub, submit=submit)) as server:
+        page = tabs.open(server.url)
+        shows(page, "#state", "^preparing$")
+        page.get_by_role("button", name="Pause").click()
+        shows(page, "#said", "^Will be done when the run starts.$")
+        assert taken == [Command("pause")]
+        hub.publish("run", {"t": 0.0, "state": "paused", "speed": 1.0})
+        shows(page, "#state", "^paused$")
+        shows(page, "#said", "^$")
+        tabs.contexts[-1].close()
+
+
+def test_what_is_reported_late_is_drawn_where_it_belongs(tabs: Tabs) -> None:
+    """The track of a miss that is known seconds later is not what holds now."""
+    scenario, hub = scenario_of(LONG), Hub()
+    track = {"p": [0.0, 0.0, 0.0], "c": [1.0, 0.0, 0.0, 1.0, 0.0, 1.0], "coasting": False}
+    fix = {"p": [0.0, 0.0, 0.0], "c": [1.0, 0.0, 0.0, 1.0, 0.0, 1.0], "bs": ["bs1"], "age": 0.1}
+    hub.publish("run", {"t": 6.0, "state": "running", "speed": 1.0})
+    for t in (0.1, 0.2, 0.3, 0.5, 3.0, 3.1, 0.4):
+        hub.publish("track/ue1", {**track, "t": t, "s": t, "e": t})
+        hub.publish("fix/ue1", {**fix, "t": t, "s": t, "e": t})
+    with LiveServer(Programme(scenario, hub=hub)) as server:
+        page = tabs.open(server.url)
+        shows(page, "#track-error", r"^3\.10 m")
+        for t in (3.2, 2.9):
+            hub.publish("track/ue1", {**track, "t": t, "s": t, "e": t})
+            shows(page, "#track-error", r"^3\.[12]0 m")
+            page.wait_for_timeout(200)
+        shows(page, "#track-error", r"^3\.20 m")
+        tabs.contexts[-1].close()
+
+
+def test_the_error_is_drawn_in_order_of_time_and_not_across_a_gap(tabs: Tabs) -> None:
+    page = tabs.open("about:blank")
+    module = "\n".join((PAGE.parent / "src" / name).read_text() for name in ("store.js", "plots.js"))
+    module = re.sub(r"^import .*$", "", module, flags=re.MULTILINE)
+    times, errors = page.evaluate(PLOTTED, f"const radius90 = () => 1;\n{module}")
+    assert times == [0.1, 0.2, 0.3, 0.4, 0.5, 1.7, 2.9, 3.0]
+    assert errors == [0.1, 0.2, 0.3, 0.4, 0.5, None, 2.9, 3.0]
+
+
+PLOTTED = """
+async (module) => {
+  const { Plots, Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const store = new Store();
+  const value = (t) => ({ t, s: t, e: t, c: [] });
+  store.load({ "fix/ue1": [value(0.1)], "track/ue1": [0.1, 0.3, 0.2].map(value) });
+  for (const t of [0.5, 3.0, 0.4, 2.9]) store.add("track/ue1", value(t));
+  const plots = { part: (there, key) => there.of(key) };
+  const [times, , errors] = Plots.prototype.errors.call(plots, store, "ue1");
+  return [times.map((t) => Number(t.toFixed(2))), errors];
+}
+"""
+
+
 def test_a_finished_run_has_a_slider(
     recorded: tuple[LiveServer, dict[str, Any]], tabs: Tabs, tmp_path: Path
 ) -> None:
@@ -291,6 +355,12 @@ def test_a_finished_run_has_a_slider(
     assert page.get_by_role("button", name=re.compile("Take")).count() == 0
     slider = page.get_by_label("Time")
     slider.focus()
+    slider.evaluate("node => { node.value = 1.5; node.dispatchEvent(new Event('input')); }")
+    shows(page, "#clock", r"^1\.5 s$")
+    page.keyboard.press(" ")
+    shows(page, "#state", "^playing$")
+    page.keyboard.press(" ")
+    shows(page, "#state", "^recorded$")
     slider.evaluate("node => { node.value = 1.5; node.dispatchEvent(new Event('input')); }")
     shows(page, "#clock", r"^1\.5 s$")
     assert page.locator("#faults li").all_inner_texts() == ["2.0 s bs3 is back", "1.0 s bs3 is down"]

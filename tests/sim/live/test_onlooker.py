@@ -59,7 +59,7 @@ def test_commands_reach_the_world_in_its_own_thread() -> None:
     world.requests.get_nowait()(world)
     assert world.struck == [FaultEvent(250_000_000, "bs", "bs1", False)]
     assert [onlooker.submit(Command("bs_up", "bs1")) for _ in range(100)].count(True) == 64
-    onlooker.end()
+    onlooker.end({})
     assert not onlooker.submit(Command("bs_up", "bs1"))
 
 
@@ -99,7 +99,7 @@ def test_the_page_is_told_of_the_end() -> None:
     onlooker = Onlooker(SCENARIO, hub)
     onlooker.begin(cast(RealtimeWorld, world))
     onlooker.passes(200_000_000)
-    onlooker.end()
+    onlooker.end({})
     with hub.view() as view:
         assert view.history["run"][-1]["state"] == "ended"
         assert view.history["frames"] == [{"t": 0.25, "sent": 60, "dropped": 4, "causes": {"stale": 4}}]

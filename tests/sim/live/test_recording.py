@@ -1,6 +1,7 @@
 """A finished run, seen as the stream it was."""
 
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 
 from sim.live import Hub, recording_of
 from sim.live.control import Command
-from sim.run_folder import RunFolder
+from sim.live.recording import MAX_VALUES, _thinned
+from sim.run_folder import BusMessage, RunFolder
 from sim.scenario import load_scenario
 from tests.sim.kit import run_quietly, scenario_of
 from tests.sim.live.test_conductor import Commands
@@ -54,6 +56,48 @@ def test_it_is_what_a_viewer_saw(tmp_path: Path) -> None:
         assert last["up"] == later["up"]
         assert last["sent"] <= later["sent"] <= last["sent"] + 1
         assert len(at_s) == 9
+
+
+def test_totals_are_those_of_the_summary(tmp_path: Path) -> None:
+    """Also of snapshots of which the end was known at the last moment, or after it."""
+    busy = BUSY | {"duration": "954 ms", "cu": {"min_bs": 5, "deadline": "50 ms", "processing": "5 ms"}}
+    summary = run_quietly(busy, tmp_path / "run").summary
+    found = recorded(tmp_path / "run")
+    totals = found["series"]["totals"][-1]
+    assert summary["fixes_missed"] > 0
+    assert (totals["fixes"], totals["missed"]) == (summary["fixes"], summary["fixes_missed"])
+    assert totals["mean"] == pytest.approx(summary["fix_error_3d_mean_m"], abs=1e-4)
+    assert totals["t"] <= found["end_s"]
+
+
+def test_what_was_written_down_late_is_where_it_belongs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_quietly(BUSY, tmp_path / "run")
+    before = recorded(tmp_path / "run")["series"]
+    written = RunFolder.messages
+
+    def late(folder: RunFolder) -> Iterator[BusMessage]:
+        """What became of the third snapshot is told at the end, as in real time of one that was missed."""
+        messages = list(written(folder))
+        yield from (message for message in messages if not is_late(message))
+        yield from (message for message in messages if is_late(message))
+
+    def is_late(message: BusMessage) -> bool:
+        return message.sequence == 3 and message.topic.startswith(("fix/", "track/"))
+
+    monkeypatch.setattr(RunFolder, "messages", late)
+    after = recorded(tmp_path / "run")["series"]
+    assert after["track/ue1"] == before["track/ue1"]
+    assert after["totals"] == before["totals"]
+    assert [fix["e"] for fix in after["fix/ue1"]] == [fix["e"] for fix in before["fix/ue1"]]
+
+
+def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
+    values: list[Mapping[str, Any]] = [{"t": float(n)} for n in range(2 * MAX_VALUES + 1)]
+    thinned = _thinned(values)
+    assert len(thinned) <= MAX_VALUES
+    assert (thinned[0], thinned[-1]) == (values[0], values[-1])
 
 
 def test_links_do_again_what_they_did(tmp_path: Path) -> None:

@@ -166,6 +166,55 @@ def test_a_command_says_what_it_is_and_how_long(served: Served) -> None:
     assert served.taken == []
 
 
+def test_a_command_in_pieces_is_refused_whatever_length_it_says(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.server.port), timeout=10) as line:
+        line.sendall(
+            f"POST /control HTTP/1.1\r\nHost: 127.0.0.1:{served.server.port}\r\n"
+            f"Authorization: Bearer {served.server.token}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        # The answer comes before the body has an end.
+        assert line.recv(4096).startswith(b"HTTP/1.1 411 ")
+    assert served.taken == []
+
+
+ASKS = "POST /control HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+
+
+@pytest.mark.parametrize(
+    "begun", ["", "GET / HT", ASKS + "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n["]
+)
+def test_whoever_does_not_ask_in_time_is_hung_up_on(
+    served: Served, monkeypatch: pytest.MonkeyPatch, begun: str
+) -> None:
+    monkeypatch.setattr("sim.live.connection.REQUEST_WITHIN_S", 0.3)
+    stream = served.watch()
+    event_of(stream)
+    address = ("127.0.0.1", served.server.port)
+    started = time.monotonic()
+    with socket.create_connection(address, timeout=10) as line:
+        line.sendall(begun.format(host=f"127.0.0.1:{address[1]}", token=served.server.token).encode())
+        assert line.recv(4096) == b""
+    assert 0.2 < time.monotonic() - started < 5
+    assert served.ask("/setting")[0] == 200
+    served.hub.publish("run", {"t": 1})
+    assert event_of(stream)[0] == "update", "who has asked stays"
+
+
+def test_what_comes_after_a_first_request_has_its_time_too(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.live.connection.REQUEST_WITHIN_S", 0.3)
+    connection = http.client.HTTPConnection("127.0.0.1", served.server.port, timeout=10)
+    for _ in range(3):
+        connection.request("GET", "/icon.svg")
+        assert connection.getresponse().read()
+    assert connection.sock is not None
+    connection.sock.sendall(b"GET / HT")
+    assert connection.sock.recv(4096) == b""
+    connection.close()
+
+
 def test_commands_and_guesses_are_limited_in_rate(served: Served) -> None:
     commands = [served.ask("/control", "POST", {"do": "pause"})[0] for _ in range(80)]
     assert commands[:40] == [200] * 40

@@ -35,7 +35,8 @@ class Page {
     this.plotsDirty = true;
     this.plotsAt = 0;
     this.view = null;
-    this.table = new Table(part("table"), setting, setting.controlled ? (command) => this.ask(command) : null);
+    const ask = setting.controlled ? (command) => this.ask(command) : null;
+    this.table = new Table(part("table"), setting, ask, (words) => write(part("said"), words));
     this.plots = new Plots(part("plots"), setting, (t) => this.isOver && this.seek(t));
     this.words();
     this.controls();
@@ -77,7 +78,7 @@ class Page {
     document.addEventListener("keydown", (event) => {
       if (!part("single").checked || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.target.closest("select, input:not([type=range], [type=checkbox])")) return;
-      if (event.key === " " && !event.target.closest("button, a, input, summary")) this.toggle();
+      if (event.key === " " && !event.target.closest("button, a, input:not([type=range]), summary")) this.toggle();
       else if (event.key === "m") this.choose(this.view instanceof City3D);
       else if (event.key === "f") this.follow(!this.isFollowing);
       else return;
@@ -168,7 +169,7 @@ class Page {
   async ask(command) {
     try {
       await this.line.ask(command);
-      write(part("said"), "");
+      write(part("said"), this.run ? "" : "Will be done when the run starts.");
     } catch (error) {
       write(part("said"), `Not done: ${error.message}`);
     }
@@ -206,8 +207,10 @@ class Page {
     if (kind === "history") {
       this.store.load(content);
       this.logged = undefined; // what was before is no news
+      for (const values of this.store.series.values()) this.t = Math.max(this.t, values.at(-1)?.t ?? 0);
       const run = this.store.of("run").at(-1);
       if (run) this.takeRun(run);
+      else this.state("preparing");
     } else if (kind === "update") {
       for (const [key, value] of Object.entries(content.changes)) {
         this.store.add(key, value);
@@ -219,6 +222,7 @@ class Page {
   }
 
   takeRun(run) {
+    if (!this.run) write(part("said"), "");
     this.run = run;
     this.t = Math.max(this.t, run.t);
     this.state(run.state);

@@ -15,6 +15,15 @@ const MOST_POINTS = 1500;
 /** Losses are counted over this time: a share of a few frames would say nothing. */
 const LOSS_S = 2;
 const LEAST_ERROR_M = 0.01;
+/** No line is drawn across a time without a track that is longer than this, and than some usual ones. */
+const GAP_S = 1;
+const GAP_STEPS = 4;
+
+/** The longest time between two values across which a line is drawn. */
+const widestStep = (values) => {
+  const steps = values.slice(1).map(({ t }, n) => t - values[n].t).sort((one, other) => one - other);
+  return Math.max(GAP_S, GAP_STEPS * (steps[steps.length >> 1] ?? 0));
+};
 
 /** A scale from 0 to a little more than there is, but never more than `most` nor less than `least`. */
 const upTo = (most, least) => ({
@@ -161,12 +170,16 @@ export class Plots {
       return [part.map(({ t }) => t), tracks.length ? none : errors, tracks.length ? errors : none, none];
     }
     const bySample = new Map(fixes.map((fix) => [fix.s, fix.e]));
-    return [
-      tracks.map(({ t }) => t),
-      tracks.map(({ s }) => bySample.get(s) ?? null),
-      tracks.map(({ e }) => e),
-      tracks.map(({ c }) => radius90(c)),
-    ];
+    const table = [[], [], [], []];
+    const add = (...row) => row.forEach((value, n) => table[n].push(value));
+    const widest = widestStep(tracks);
+    let last = Infinity;
+    for (const { t, s, e, c } of tracks) {
+      if (t - last > widest) add((t + last) / 2, null, null, null);
+      add(t, bySample.get(s) ?? null, e, radius90(c));
+      last = t;
+    }
+    return table;
   }
 
   latency(store, ue) {

@@ -9,12 +9,16 @@ export class Store {
 
   load(series) {
     this.series = new Map(Object.entries(series));
+    for (const values of this.series.values()) values.sort((one, other) => one.t - other.t);
   }
 
+  /** What is reported late, such as a miss whose end nobody told, goes where it belongs. */
   add(key, value) {
     let values = this.series.get(key);
     if (!values) this.series.set(key, (values = []));
-    values.push(value);
+    let place = values.length;
+    while (place > 0 && values[place - 1].t > value.t) place--;
+    values.splice(place, 0, value);
     if (values.length > MOST) values.splice(0, MOST / 4);
   }
 

@@ -16,10 +16,11 @@ const make = (name, attributes = {}, ...children) => {
 };
 
 export class Table {
-  /** `ask(command)` sends one command; null where a run takes none. */
-  constructor(table, setting, ask) {
+  /** `ask(command)` sends one command; null where a run takes none. `say(words)` tells of what was typed. */
+  constructor(table, setting, ask, say) {
     this.rows = new Map();
     this.ask = ask;
+    this.say = say;
     const heads = ["Link", "State", "Load", "Capacity", "Queue", "Sent", "Delivered", "Dropped"];
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
     if (ask) {
@@ -72,19 +73,27 @@ export class Table {
   /** Show the field for any capacity in place of the choice, or hide it. */
   type({ choice, words }, on) {
     [choice.hidden, words.hidden] = [on, !on];
-    words.removeAttribute("aria-invalid");
+    this.refuse(words, false);
     if (on) words.focus();
   }
 
   typed(parts, event) {
     if (event.key === "Enter") {
       const to = bps(parts.words.value);
-      if (!to) return parts.words.setAttribute("aria-invalid", "true");
+      if (!to) return this.refuse(parts.words, true);
       if (parts.cut) this.ask({ do: "link_up", target: parts.link.name });
       this.ask({ do: "throttle", target: parts.link.name, to });
     } else if (event.key !== "Escape") return undefined;
     this.type(parts, false);
     return parts.choice.focus();
+  }
+
+  /** Say that what is in a field is no capacity, or take it back. */
+  refuse(words, isWrong) {
+    if (isWrong === words.hasAttribute("aria-invalid")) return undefined;
+    if (isWrong) words.setAttribute("aria-invalid", "true");
+    else words.removeAttribute("aria-invalid");
+    return this.say(isWrong ? "Not a capacity: a number above 0 with its unit, such as 250 kbit/s." : "");
   }
 
   async throttle(parts) {

@@ -1,0 +1,49 @@
+"""Connections of the live view: one that has not asked for anything in time is closed."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+REQUEST_WITHIN_S = 10.0
+"""So long a request may take from the connection, or from its first byte, to its last."""
+
+
+class Connection(H11Protocol):
+    """As of uvicorn, which itself waits for a request for ever."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Somebody has connected, who is to ask for something now."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """A part of a request has come, or all of it."""
+        super().data_received(data)
+        if self._is_answering():
+            self._wait_no_longer()
+        else:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by either side."""
+        self._wait_no_longer()
+        super().connection_lost(exc)
+
+    def _is_answering(self) -> bool:
+        """Whether a request is here as a whole, and not answered yet."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.more_body and not cycle.response_complete
+
+    def _wait(self) -> None:
+        if self._patience is None:
+            self._patience = self.loop.call_later(REQUEST_WITHIN_S, self.transport.close)
+
+    def _wait_no_longer(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
