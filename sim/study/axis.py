@@ -39,7 +39,7 @@ DIMENSIONS = (
     LEVEL,
     ANGLE,
 )
-DRAWN_PARTS = 10
+DRAWN_PARTS = 100
 MOST_STEPS = 100_000
 RANGE_KEYS = ("from", "to", "steps", "scale", "also")
 
@@ -57,8 +57,8 @@ class Value:
 class Range:
     """A span of values of a key, to be sampled or divided into steps.
 
-    Its ends are what they are; values between them are rounded to a hundredth of a step or less, drawn ones
-    to a thousandth of the span or less.
+    Its ends are what they are; values between them have three digits, or more where a tenth of a step, or for
+    drawn ones a thousandth of the span, needs more.
     """
 
     keys: tuple[str, ...]
@@ -86,11 +86,13 @@ class Range:
         if self.log:
             span = math.log(high) - math.log(low)
             number = math.exp(math.log(low) + share * span)
-            finest = number * abs(span) / steps / 100
+            finest = number * abs(span) / steps / 10
         else:
             number = low + share * (high - low)
-            finest = abs(high - low) / steps / 100
-        return round(number, -math.floor(math.log10(finest))) if finest > 0 else number
+            finest = abs(high - low) / steps / 10
+        if not finest or not number:
+            return number
+        return round(number, -math.floor(math.log10(min(finest, abs(number) / 100))))
 
     def _value(self, number: float) -> Value:
         if self.whole:
