@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import h5py
 import numpy as np
@@ -90,11 +91,17 @@ class Grouping:
     within_m: float = 0.0
 
     def labels(self, dataset: Dataset) -> NDArray[np.str_]:
-        """Name of each sample's group, ``[sample]``.
+        """Name of each sample's group, ``[sample]``; found once for a data set.
 
         Raises:
             DatasetError: Groups are trajectories, and the data set names none.
         """
+        found = _FOUND.setdefault(dataset, {})
+        if self not in found:
+            found[self] = self._labels(dataset)
+        return found[self]
+
+    def _labels(self, dataset: Dataset) -> NDArray[np.str_]:
         if self.by == "trajectory_id":
             if dataset.trajectory is None:
                 raise DatasetError(f"{dataset.name}: trajectory_id is missing, by which the split was made")
@@ -130,6 +137,10 @@ class Grouping:
             "position": f"by position{joined}",
             "cell": f"by squares of {self.cell_m:.3g} m",
         }[self.by]
+
+
+_FOUND: WeakKeyDictionary[Dataset, dict[Grouping, NDArray[np.str_]]] = WeakKeyDictionary()
+"""Labels that were found: a second for 100,000 samples, and asked for a dozen times."""
 
 
 @dataclass(frozen=True)

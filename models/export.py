@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from models.build import encoder_of
 from models.calibration import covariance_scales, short_scales
+from models.compact import compacted, halve
 from models.estimation import covariance
 from models.exported import replaced, write_page
 from models.layers import CentralUnit
 from models.preprocessing import side_features
 from models.runtime import FORMAT_VERSION
 from models.shape import Shape
-from models.systems.compact import compacted, halve
 from models.training import Trainer
 
 OPSET = 18

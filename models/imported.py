@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from models.build import build_encoder
+from models.compact import weights_in
 from models.config import ConfigError
 from models.layers import SiteLinear, SiteNorm
 from models.runtime import ModelError, kind_of, read_description
@@ -32,33 +32,24 @@ class _Graph:
     """The weights in an ONNX file, by the names of the layers that use them."""
 
     def __init__(self, path: Path) -> None:
-        graph = onnx.load(str(path)).graph
-        self._kept = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
-        self._nodes = [(node, _place(node.name)) for node in graph.node if node.name]
+        model = onnx.load(str(path))
+        self._weights = weights_in(model)
+        self._nodes = [(node, _place(node.name)) for node in model.graph.node if node.name]
 
     def named(self, name: str) -> NDArray[np.float32]:
-        """An array that has kept its name, in whatever precision."""
-        if name in self._kept:
-            return np.asarray(self._kept[name], np.float32)
-        if f"{name}.half" in self._kept:
-            return self._kept[f"{name}.half"].astype(np.float32)
-        if f"{name}.codes" in self._kept:
-            wide = self._kept[f"{name}.codes"] * self._kept[f"{name}.scales"].astype(np.float32)
-            size, shape = int(self._kept[f"{name}.size"][0]), self._kept[f"{name}.shape"].tolist()
-            return np.asarray(wide.ravel()[:size].reshape(shape), np.float32)
-        raise _Missing(name)
+        """An array that has kept its name."""
+        if name not in self._weights:
+            raise _Missing(name)
+        return np.asarray(self._weights[name], np.float32)
 
     def used_by(self, layer: str, kind: str) -> list[list[NDArray[np.float32]]]:
         """Arrays that go into the operations of a kind in a layer, in the order of the graph."""
         place = "/" + re.sub(r"\.(?!\d)", "/", layer)  # members of a list are called after it: blocks.0
         nodes = [node for node, its_place in self._nodes if node.op_type == kind and its_place == place]
-        found = [[self.named(name) for name in node.input if self._is_kept(name)] for node in nodes]
+        found = [[self.named(name) for name in node.input if name in self._weights] for node in nodes]
         if not any(found):
             raise _Missing(layer)
         return [arrays for arrays in found if arrays]
-
-    def _is_kept(self, name: str) -> bool:
-        return any(f"{name}{ending}" in self._kept for ending in ("", ".half", ".codes"))
 
 
 def _place(node: str) -> str:

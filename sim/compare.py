@@ -18,6 +18,7 @@ from sim.train import (
     denormals_flushed,
     make_trainer,
     read_points,
+    renamed,
     require_training_stack,
 )
 
@@ -101,11 +102,7 @@ def train_all(
         if trained_otherwise(state, config):
             # Going on would not give what the configuration says: rates have fallen for another end, and
             # budgets would differ.
-            before = state.with_suffix(".before.pt")
-            state.replace(before)
-            report(
-                f"{name}: starting anew; trained by another configuration until now, its state is {before}"
-            )
+            report(f"{name}: starting anew; what another configuration has trained is now {renamed(state)}")
         fresh = not state.is_file()
         if fresh and config.after is not None and not trained(config.after).ended:
             raise UserError(f"{name}: out of time before {config.after}, which it goes on from, has ended")

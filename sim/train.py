@@ -169,9 +169,14 @@ def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
     if options.resume and not state.is_file():
         report(f"there is no {state} to resume: starting anew")
     elif state.is_file() and not options.resume:
-        before = state.with_suffix(".before.pt")
-        state.replace(before)
-        report(f"starting anew; the state of an earlier training is now {before}")
+        report(f"starting anew; the state of an earlier training is now {renamed(state)}")
+
+
+def renamed(state: Path) -> Path:
+    """A state out of the way of a new one; gives where it is now."""
+    before = state.with_suffix(".before.pt")
+    state.replace(before)
+    return before
 
 
 def read_points(config: TrainingConfig, chunks: int | None, report: Report) -> tuple[PathTable, PathTable]:

@@ -13,6 +13,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from models.compact import compacted, halve
 from models.config import ConfigError
 from models.export import channel_covariance, covariance_scale, to_onnx
 from models.exported import replaced, write_page
@@ -20,7 +21,6 @@ from models.layers import CentralUnit
 from models.network import Encoder, Fusion
 from models.payloads import PAYLOADS
 from models.preprocessing import side_features
-from models.systems.compact import compacted, halve
 from models.systems.compared import ESTIMATOR, FORMAT_VERSION
 from models.systems.front import ADCPM, EMBEDDING
 from models.training import Trainer

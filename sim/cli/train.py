@@ -47,10 +47,12 @@ def train(
 
     Points that are not traced yet are traced first, if the ray tracer runs here. Ctrl-C keeps the state.
     """
+    from models.runtime import folder_of
     from sim.errors import UserError
     from sim.train import TrainOptions, train
 
-    options = TrainOptions(resume, minutes, threads, chunks, out, compact, begins_with(begin_with))
+    begun_with = None if begin_with is None else folder_of(begin_with)
+    options = TrainOptions(resume, minutes, threads, chunks, out, compact, begun_with)
     if (config is None) == (dataset is None):
         raise UserError("train needs either a CONFIG or --dataset FILE")
     if config is not None:
@@ -67,16 +69,3 @@ def train(
         from sim.dataset_train import train_on_dataset
 
         train_on_dataset(dataset, options, epochs=epochs, seed=seed, report=typer.echo)
-
-
-def begins_with(model: str | None) -> Path | None:
-    """The folder of the model that is named, if one is; raises UserError if there is none."""
-    from models.runtime import ModelError, folder_of
-    from sim.errors import UserError
-
-    if model is None:
-        return None
-    try:
-        return folder_of(model)
-    except ModelError as error:
-        raise UserError(str(error)) from error

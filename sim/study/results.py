@@ -188,12 +188,11 @@ class StudyFolder:
         wanted = {self.chunk_path(key) for key in keys}
         return self._remove(path for path in self._chunk_files() if path not in wanted)
 
-    def remove_foreign(self, schema: pa.Schema, identity: str, is_ours: Callable[[Row], bool]) -> int:
+    def remove_foreign(self, schema: pa.Schema, is_ours: Callable[[Row], bool]) -> int:
         """Remove chunks that no round of a study can have written; gives how many there were.
 
         Args:
-            schema: of the study's chunks.
-            identity: of the study, as its chunks keep it.
+            schema: of the study's chunks, with its identity.
             is_ours: whether a row with its group and the columns of the axes is of a point of the study.
         """
         names = [name for name in schema.names if name not in OUTCOME_NAMES]
@@ -201,7 +200,7 @@ class StudyFolder:
         def is_foreign(path: Path) -> bool:
             try:
                 found = pq.read_schema(path)
-                if found != schema or (found.metadata or {}).get(IDENTITY) != identity.encode():
+                if found != schema or (found.metadata or {}).get(IDENTITY) != schema.metadata[IDENTITY]:
                     return True
                 return not all(map(is_ours, pq.read_table(path, columns=names).to_pylist()))
             except (pa.ArrowException, OSError):

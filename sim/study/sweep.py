@@ -119,6 +119,7 @@ class _Sweeping:
         self._listener = listener
         self._identity = [study.digest(), weights]
         self._schema = schema_of(study).with_metadata({IDENTITY: json.dumps(self._identity)})
+        """Of chunks, which keep whose they are."""
         frames = len(base.bs_ids) * sum(len(base.sample_times_ns(ue)) for ue in base.ue_ids)
         self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
         self._digests: dict[Any, str] = {}
@@ -134,7 +135,7 @@ class _Sweeping:
         if until is not None:
             self._check_figure(until.figure)
         # At once, not at the end: a study that is stopped has no rows of another one beside its own.
-        removed = self._folder.remove_foreign(self._schema, json.dumps(self._identity), self._is_ours)
+        removed = self._folder.remove_foreign(self._schema, self._is_ours)
         self._round(self._study.points())
         while until is not None and repeat < until.most:
             groups = self._not_known_yet(until.figure, until.half_width)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.compact import halve
 from models.config import TrainingConfig
 from models.estimation import LmmseEstimator, pilot_symbols
 from models.export import export
 from models.runtime import ModelError, OnnxModel, load_model, weights_digest
-from models.systems.compact import halve
 from models.training import Trainer
 from nodes import PositioningModel
 from tests.models.kit import PAPER, RADIO, tiny_config, tiny_trainer

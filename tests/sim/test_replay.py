@@ -96,23 +96,24 @@ def test_a_replay_can_be_replayed(recording: Path, tmp_path: Path) -> None:
     assert twice.digest == once.digest
 
 
-def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
+def broken_off(folder: Path) -> None:
+    """A run into a folder that is interrupted after a second."""
+
     def stop(t_ns: int) -> None:
         if t_ns > 1_000_000_000:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_quietly(LOSSY, tmp_path / "run", progress=stop)
+        run_quietly(LOSSY, folder, progress=stop)
+
+
+def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
+    broken_off(tmp_path / "run")
     assert replay(tmp_path / "run", model=MODEL).same_fixes
 
 
 def test_a_run_that_was_killed_ends_with_the_last_that_is_known_of_it(tmp_path: Path) -> None:
-    def stop(t_ns: int) -> None:
-        if t_ns > 1_000_000_000:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_quietly(LOSSY, tmp_path / "run", progress=stop)
+    broken_off(tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text('{"complete": false, "closed": false}')
     path = tmp_path / "run" / "fixes.parquet"
     pq.write_table(pq.read_table(path).slice(0, 5), path)  # the others were not written yet

@@ -10,10 +10,10 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from models.compact import BLOCK, LARGEST, SMALLEST_COMPACTED, rounded
 from models.config import ConfigError, Schedule
 from models.estimation import pilot_symbols
 from models.layers import SiteLinear
-from models.systems.compact import BLOCK, LARGEST, SMALLEST_COMPACTED, rounded
 from models.systems.compared import ComparedSystem
 from models.systems.export import export_system
 from models.training import Trainer

@@ -154,27 +154,29 @@ def test_a_bad_command_is_refused_in_words(served: Served, body: Any, status: in
     assert served.ask("/setting")[0] == 200
 
 
-def test_a_command_says_what_it_is_and_how_long(served: Served) -> None:
-    assert served.ask("/control", "POST", {"do": "pause"}, content_type="text/plain")[0] == 415
+def answer_to(served: Served, headers: str, body: str = "") -> bytes:
+    """What comes back first from a command with headers of its own."""
     with socket.create_connection(("127.0.0.1", served.server.port), timeout=10) as line:
         line.sendall(
             f"POST /control HTTP/1.1\r\nHost: 127.0.0.1:{served.server.port}\r\n"
             f"Authorization: Bearer {served.server.token}\r\nContent-Type: application/json\r\n"
-            "Transfer-Encoding: chunked\r\n\r\n5\r\n[1,2]\r\n0\r\n\r\n".encode()
+            f"{headers}\r\n\r\n{body}".encode()
         )
-        assert line.recv(4096).startswith(b"HTTP/1.1 411 ")
+        return line.recv(4096)
+
+
+def test_a_command_says_what_it_is_and_how_long(served: Served) -> None:
+    assert served.ask("/control", "POST", {"do": "pause"}, content_type="text/plain")[0] == 415
+    answer = answer_to(served, "Transfer-Encoding: chunked", "5\r\n[1,2]\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 411 ")
     assert served.taken == []
 
 
 def test_a_command_in_pieces_is_refused_whatever_length_it_says(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.server.port), timeout=10) as line:
-        line.sendall(
-            f"POST /control HTTP/1.1\r\nHost: 127.0.0.1:{served.server.port}\r\n"
-            f"Authorization: Bearer {served.server.token}\r\nContent-Type: application/json\r\n"
-            "Content-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
-        )
-        # The answer comes before the body has an end.
-        assert line.recv(4096).startswith(b"HTTP/1.1 411 ")
+    answer = answer_to(
+        served, "Content-Length: 10\r\nTransfer-Encoding: chunked"
+    )  # before the body has an end
+    assert answer.startswith(b"HTTP/1.1 411 ")
     assert served.taken == []
 
 

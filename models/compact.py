@@ -87,3 +87,19 @@ def rounded(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[Any]
     scales = np.where(scales < wanted, np.nextafter(scales, np.float16(np.inf)), scales)
     scales = np.maximum(scales, np.finfo(np.float16).tiny)
     return np.round(blocks / scales.astype(np.float32)).astype(np.int8), scales
+
+
+def weights_in(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """All arrays of a network by the names that its operations know, widened where they were made smaller."""
+    kept = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    weights: dict[str, NDArray[Any]] = {}
+    for stored, values in kept.items():
+        name, _, ending = stored.rpartition(".")
+        if ending == "half":
+            weights[name] = values.astype(np.float32)
+        elif ending == "codes":
+            wide = values * kept[f"{name}.scales"].astype(np.float32)
+            weights[name] = wide.ravel()[: int(kept[f"{name}.size"][0])].reshape(kept[f"{name}.shape"])
+        else:
+            weights[stored] = values
+    return weights
