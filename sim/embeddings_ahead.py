@@ -26,6 +26,7 @@ from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
 from sim.errors import UserError
 from sim.foresight import Fate, Foreseen, Foresight, Messages
+from sim.interruption import interruption_in_charge
 from sim.scenario import Scenario
 from sim.world import Channel, run_id, station_of
 
@@ -207,6 +208,15 @@ class EmbeddingsAhead:
         """Raises StopIteration after the last one."""
         if self._pool is None:
             return self._encoded_here()
+        try:
+            return self._next_of_pool()
+        except BrokenProcessPool as error:
+            interruption = interruption_in_charge()
+            if interruption is not None:
+                interruption.look()  # a signal to all processes of the run is no lack of memory
+            raise UserError("a process that encodes ahead has died; is memory short?") from error
+
+    def _next_of_pool(self) -> tuple[list[Place], Chunk]:
         self._hand_out()
         if not self._under_way:
             raise StopIteration
@@ -220,10 +230,7 @@ class EmbeddingsAhead:
             done.set_result(chunk)
             self._under_way.append((places, done))
         places, future = self._under_way.popleft()
-        try:
-            return places, future.result()
-        except BrokenProcessPool as error:
-            raise UserError("a process that encodes ahead has died; is memory short?") from error
+        return places, future.result()
 
     def _encoded_here(self) -> tuple[list[Place], Chunk]:
         places = next(self._chunks)

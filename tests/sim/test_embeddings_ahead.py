@@ -1,6 +1,9 @@
 """Embeddings made ahead of time are those that base stations would make when their time comes."""
 
 import dataclasses
+import os
+import signal
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from sim.embeddings_ahead import (
     processes_worth_it,
 )
 from sim.errors import UserError
+from sim.interruption import interruptible
 from tests.sim.kit import ROOT, GeometryChannel, scenario_of, walking_from
 
 SPIRAL = ROOT / "scenarios" / "spiral.yaml"
@@ -93,8 +97,6 @@ class DeadPool:
     """Every process in it has died."""
 
     def submit(self, *_: Any) -> Any:
-        from concurrent.futures import Future
-
         future: Future[Any] = Future()
         future.set_exception(BrokenProcessPool("gone"))
         return future
@@ -107,6 +109,47 @@ def test_a_process_that_dies_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sim.embeddings_ahead._pool", lambda *_: DeadPool())
     with pytest.raises(UserError, match="encodes ahead has died"):
         run(Scenario.load(SPIRAL, duration="1 s"), tmp_path / "run", encoders=1)
+
+
+class BreakingPool(DeadPool):
+    """All goes well until it breaks."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future[Any]] = []
+        self.is_broken = False
+
+    def submit(self, *_: Any) -> Any:
+        if self.is_broken:
+            raise BrokenProcessPool("gone")
+        self.futures.append(Future())
+        return self.futures[-1]
+
+    def breaks(self) -> None:
+        self.is_broken = True
+        for future in self.futures:
+            future.set_exception(BrokenProcessPool("gone"))
+
+
+def test_a_pool_that_takes_no_more_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario, pool = Scenario.load(SPIRAL), BreakingPool()
+    monkeypatch.setattr("sim.embeddings_ahead._pool", lambda *_: pool)
+    with EmbeddingsAhead(scenario, channel_of(scenario), load_model("ecc-r"), 1) as ahead:
+        pool.breaks()
+        with pytest.raises(UserError, match="encodes ahead has died"):
+            ahead.pilots("ue1", 0)
+
+
+def test_a_signal_to_all_processes_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It also ends those that encode, while the run is not to be interrupted yet."""
+    scenario = Scenario.load(SPIRAL, duration="1 s")
+    monkeypatch.setattr("sim.embeddings_ahead._pool", lambda *_: DeadPool())
+    with interruptible() as interruption, interruption.hold():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with (
+            EmbeddingsAhead(scenario, channel_of(scenario), load_model("ecc-r"), 1) as ahead,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            ahead.pilots("ue1", 0)
 
 
 def test_processes_are_started_only_for_much_to_encode(monkeypatch: pytest.MonkeyPatch) -> None:
