@@ -8,10 +8,12 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from broker.fronthaul import Fronthaul
@@ -19,6 +21,7 @@ from broker.sequence import TransportLoss
 from nodes import Fuser, PositioningModel, SendPolicy
 from sim.clock import NANOSECONDS_PER_SECOND
 from sim.embeddings_ahead import EmbeddingsAhead, early_stations
+from sim.embeddings_cache import embeddings_path, make_room, used, worth_keeping
 from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.foresight import ForesightedFuser
@@ -175,6 +178,7 @@ def run(
     wire: Wire | None = None,
     processes: bool = False,
     encoders: int = 0,
+    cache: bool = True,
     listener: Callable[[Event], None] | None = None,
     progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
@@ -196,6 +200,9 @@ def run(
         encoders: processes that make what base stations will hear, and encode it, ahead of time, beside this
             one; what comes out is the same. They are started anew from the caller's main module, which must
             allow that.
+        cache: take what base stations make of a scenario of many snapshots from the user's cache, where an
+            earlier run or study has left it, and leave it there; what comes out is the same. Not with a
+            channel or model of one's own.
         listener: called with each event, in order.
         progress: called with the simulated time in ns, now and then.
         watch: follows the run; see `sim.live`.
@@ -211,8 +218,11 @@ def run(
         scenario = Scenario.load(scenario)
     if encoders and (channel is not None or model is not None):
         raise ValueError("encoders know the scenario's own channel and model only")
+    own = channel is None and model is None
     model = model_of(scenario) if model is None else model
-    channel = channel_of(scenario) if channel is None else channel
+    kept = kept_embeddings(scenario, model) if cache and own and not processes else None
+    if channel is None:
+        channel = channel_behind(scenario, kept)
     stations = base_stations(scenario, model, policy)
     interruption = interruption_in_charge() or Interruption()
     with output_folder(out) as folder, ExitStack() as stack:
@@ -222,7 +232,7 @@ def run(
             make_world = stack.enter_context(world_of_processes(scenario, model, policy))
         else:
             foresee = policy is None and scenario.bs.policy.kind == "fixed"
-            ahead = EmbeddingsAhead(scenario, channel, model, encoders, foresee=foresee)
+            ahead = EmbeddingsAhead(scenario, channel, model, encoders, foresee=foresee, kept=kept)
             channel, stations = stack.enter_context(ahead), early_stations(scenario, model, ahead, policy)
             fuser = ForesightedFuser(model, ahead, scenario.bs_ids)
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
@@ -249,6 +259,8 @@ def run(
             world.centre.unit.fuse_with(fuser)
         stack.enter_context(rare_collections())
         complete, cut_short = False, True
+        if kept is not None:
+            stack.callback(make_room, kept.parent)
         if watch is not None:
             world.listen(watch.takes)
             watch.begin(world)
@@ -379,6 +391,45 @@ def channel_of(scenario: Scenario) -> Channel:
     from sim.channel import open_channel
 
     return open_channel(scenario)
+
+
+def kept_embeddings(scenario: Scenario, model: PositioningModel) -> Path | None:
+    """Where the embeddings of a run are or will be kept; None if that is not worth it."""
+    if not worth_keeping(scenario, model.dims):
+        return None
+    path = embeddings_path(scenario, model.digest)
+    used(path)
+    return path
+
+
+def channel_behind(scenario: Scenario, kept: Path | None) -> Channel:
+    """The scenario's channel; where its embeddings are kept, one that is opened when it is needed after all.
+
+    Raises UserError if it is not to be had, at once or then.
+    """
+    return channel_of(scenario) if kept is None or not kept.exists() else LateChannel(scenario)
+
+
+class LateChannel:
+    """The channel of a scenario, opened when somebody listens.
+
+    Args:
+        scenario: whose channel.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        from sim.channel.air import Air
+
+        self.noise_variance = Air(scenario.deployment).noise_variance
+        self._scenario = scenario
+
+    @cached_property
+    def _channel(self) -> Channel:
+        return channel_of(self._scenario)
+
+    def pilots(self, ue: str, index: int, /) -> npt.NDArray[np.complex64]:
+        """See `sim.channel.Channel.pilots`; raises UserError."""
+        return self._channel.pilots(ue, index)
 
 
 @contextmanager

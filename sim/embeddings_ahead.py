@@ -1,7 +1,8 @@
 """What base stations will hear, encoded ahead of time: many snapshots in one go, on other cores if wanted.
 
 What a base station makes of a snapshot depends on nothing that happens in the run. So it need not be computed
-when its time comes; only whether it is sent, how long, and what becomes of it is decided then.
+when its time comes; only whether it is sent, how long, and what becomes of it is decided then. It need not be
+computed again either, if a file has it from an earlier run.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +28,8 @@ from broker.frame import Frame
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
 from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
-from sim.errors import UserError
+from sim.embeddings_file import EmbeddingsFile, EmbeddingsWriter
+from sim.errors import CacheWarning, UserError
 from sim.foresight import Fate, Foreseen, Foresight, Messages
 from sim.interruption import interruption_in_charge
 from sim.scenario import Scenario
@@ -48,13 +53,15 @@ class Chunk:
     """Embeddings of some snapshots: ``latent [n, num_bs, dims]`` and ``gain_db [n, num_bs]``.
 
     ``foreseen`` is what becomes of them if nothing comes in between, where that can be told. From another
-    process ``latent`` is empty then: messages are all that is wanted as a rule.
+    process ``latent`` is empty then: messages are all that is wanted as a rule. ``trouble`` is what was wrong
+    with a file that had them.
     """
 
     latent: npt.NDArray[np.float32]
     gain_db: npt.NDArray[np.float64]
     csi_shape: tuple[int, int, int]
     foreseen: Foreseen | None = None
+    trouble: str = ""
 
 
 def encode_chunk(
@@ -109,6 +116,80 @@ def in_order_of_time(scenario: Scenario) -> list[Place]:
     ]
 
 
+def in_blocks(scenario: Scenario) -> list[list[Place]]:
+    """All snapshots of a scenario in order of time, those together that are encoded in one go."""
+    places = in_order_of_time(scenario)
+    return [places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)]
+
+
+class Source:
+    """Makes chunks: out of a file that has them, or else by encoding.
+
+    Args:
+        channel: what the BSs hear.
+        model: encodes.
+        bs_ids: the BSs.
+        foresight: foresees fixes.
+        kept: the file, which need not be there.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        model: PositioningModel,
+        bs_ids: Sequence[str],
+        foresight: Foresight | None,
+        kept: Path | None,
+    ) -> None:
+        self._channel, self._model, self._bs_ids = channel, model, bs_ids
+        self._foresight = foresight
+        self._file: EmbeddingsFile | None = None
+        self._trouble = ""
+        if kept is not None and kept.exists():
+            try:
+                self._file = EmbeddingsFile(kept)
+            except (OSError, ValueError) as error:
+                self._trouble = _unusable(kept, error)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file, which was good so far."""
+        return self._file is not None
+
+    def chunk(self, number: int, places: Sequence[Place], heard: Sequence[bool]) -> Chunk:
+        """A block of snapshots, and what becomes of them if the central unit hears from these BSs."""
+        chunk = self._read(number, places, heard)
+        if chunk is None:
+            chunk = encode_chunk(self._channel, self._model, self._bs_ids, places, self._foresight, heard)
+        if self._trouble:
+            chunk, self._trouble = replace(chunk, trouble=self._trouble), ""
+        return chunk
+
+    def _read(self, number: int, places: Sequence[Place], heard: Sequence[bool]) -> Chunk | None:
+        if self._file is None:
+            return None
+        try:
+            latent, gain_db = self._file.block(number, len(places))
+            if latent.shape[1:] != (len(self._bs_ids), self._model.dims):
+                raise ValueError("embeddings of another size")
+        except (OSError, ValueError) as error:
+            self._trouble = _unusable(self._file.path, error)
+            self.close()
+            return None
+        foreseen = None if self._foresight is None else self._foresight.of(latent, gain_db, heard)
+        return Chunk(latent, gain_db, self._file.csi_shape, foreseen)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _unusable(path: Path, error: Exception) -> str:
+    return f"{path}: cannot be used, computing again: {error}"
+
+
 class EmbeddingsAhead:
     """Embeddings of a scenario's snapshots in order of time, as a channel on which nobody has to listen.
 
@@ -119,6 +200,8 @@ class EmbeddingsAhead:
         processes: encode in so many processes beside this one, which must be able to make channel and model
             anew from the scenario; 0: in this one.
         foresee: work out the fixes as well, in so far as each BS sends what the scenario says.
+        kept: file of embeddings; read where it is there, and else there once the last of them was asked for.
+            What goes wrong with it is told in a `CacheWarning`, and costs time only.
     """
 
     def __init__(
@@ -129,20 +212,26 @@ class EmbeddingsAhead:
         processes: int = 0,
         *,
         foresee: bool = False,
+        kept: Path | None = None,
     ) -> None:
         self._bs_ids = scenario.bs_ids
-        self._channel, self._model = channel, model
-        self._foresight = Foresight(scenario, model) if foresee else None
+        foresight = Foresight(scenario, model) if foresee else None
+        self._source = Source(channel, model, self._bs_ids, foresight, kept)
+        self._kept = kept
+        self._writer = None if kept is None or self._source.has_file else self._begin_writing(kept)
         self.heard: tuple[bool, ...] = (True,) * len(scenario.bs_ids)
         """From which BSs the central unit is thought to hear next."""
         self._times_ns = {ue: scenario.sample_times_ns(ue) for ue in scenario.ue_ids} if foresee else {}
         self._foreseen: deque[dict[tuple[str, int], Fate]] = deque(maxlen=CHUNKS_REMEMBERED)
-        places = in_order_of_time(scenario)
-        self._chunks = iter([places[at : at + TOGETHER] for at in range(0, len(places), TOGETHER)])
-        self._under_way: deque[tuple[list[Place], Future[Chunk]]] = deque()
+        blocks = in_blocks(scenario)
+        self._blocks = len(blocks)
+        self._chunks = iter(enumerate(blocks))
+        self._under_way: deque[tuple[int, list[Place], Future[Chunk]]] = deque()
+        self._number = -1
         self._row: Mapping[Place, int] = {}
         self._chunk: Chunk | None = None
-        self._pool = _pool(scenario, processes, foresee) if processes else None
+        whole = self._writer is not None or not foresee
+        self._pool = _pool(scenario, processes, foresee, kept, whole) if processes else None
         self._most_under_way = CHUNKS_AHEAD * processes
         if self._pool is not None:
             self._hand_out()  # they take a second or two to start, which need not be waited for
@@ -164,7 +253,7 @@ class EmbeddingsAhead:
         row = self._find((ue, index))
         assert self._chunk is not None
         if not len(self._chunk.latent):  # nobody foresaw that it would be wanted
-            again = encode_chunk(self._channel, self._model, self._bs_ids, list(self._row))
+            again = self._source.chunk(self._number, list(self._row), self.heard)
             self._chunk = replace(again, foreseen=self._chunk.foreseen)
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
@@ -184,7 +273,7 @@ class EmbeddingsAhead:
 
     def _find(self, place: Place) -> int:
         while place not in self._row:
-            places, self._chunk = self._next_chunk()
+            self._number, places, self._chunk = self._next_chunk()
             self._row = {place: row for row, place in enumerate(places)}
             if self._chunk.foreseen is not None:
                 self._foreseen.append(
@@ -199,15 +288,43 @@ class EmbeddingsAhead:
         """All snapshots with their embeddings, in order of time; instead of asking for them one by one."""
         while True:
             try:
-                following = self._next_chunk()
+                _, places, chunk = self._next_chunk()
             except StopIteration:
                 return
-            yield following
+            yield places, chunk
 
-    def _next_chunk(self) -> tuple[list[Place], Chunk]:
+    def _next_chunk(self) -> tuple[int, list[Place], Chunk]:
         """Raises StopIteration after the last one."""
+        number, places, chunk = self._made()
+        if chunk.trouble and self._kept is not None:
+            warnings.warn(chunk.trouble, CacheWarning, stacklevel=2)
+            with suppress(OSError):
+                self._kept.unlink(missing_ok=True)  # that the next run may write a good one
+        if self._writer is not None:
+            self._write(self._writer, chunk, is_last=number == self._blocks - 1)
+        return number, places, chunk
+
+    def _begin_writing(self, path: Path) -> EmbeddingsWriter | None:
+        try:
+            return EmbeddingsWriter(path)
+        except OSError as error:
+            warnings.warn(f"{path}: not cached: {error.strerror}", CacheWarning, stacklevel=3)
+            return None
+
+    def _write(self, writer: EmbeddingsWriter, chunk: Chunk, *, is_last: bool) -> None:
+        try:
+            writer.add(chunk.latent, chunk.gain_db)
+            if is_last:
+                writer.finish(chunk.csi_shape)
+                self._writer = None
+        except OSError as error:
+            warnings.warn(f"{self._kept}: not cached: {error.strerror}", CacheWarning, stacklevel=3)
+            writer.abandon()
+            self._writer = None
+
+    def _made(self) -> tuple[int, list[Place], Chunk]:
         if self._pool is None:
-            return self._encoded_here()
+            return self._made_here()
         try:
             return self._next_of_pool()
         except BrokenProcessPool as error:
@@ -216,41 +333,44 @@ class EmbeddingsAhead:
                 interruption.look()  # a signal to all processes of the run is no lack of memory
             raise UserError("a process that encodes ahead has died; is memory short?") from error
 
-    def _next_of_pool(self) -> tuple[list[Place], Chunk]:
+    def _next_of_pool(self) -> tuple[int, list[Place], Chunk]:
         self._hand_out()
         if not self._under_way:
             raise StopIteration
-        while not self._under_way[0][1].done():
+        while not self._under_way[0][2].done():
             # Rather than wait, lend a hand.
             try:
-                places, chunk = self._encoded_here()
+                number, places, chunk = self._made_here()
             except StopIteration:
                 break
             done: Future[Chunk] = Future()
             done.set_result(chunk)
-            self._under_way.append((places, done))
-        places, future = self._under_way.popleft()
-        return places, future.result()
+            self._under_way.append((number, places, done))
+        number, places, future = self._under_way.popleft()
+        return number, places, future.result()
 
-    def _encoded_here(self) -> tuple[list[Place], Chunk]:
-        places = next(self._chunks)
-        return places, encode_chunk(
-            self._channel, self._model, self._bs_ids, places, self._foresight, self.heard
-        )
+    def _made_here(self) -> tuple[int, list[Place], Chunk]:
+        number, places = next(self._chunks)
+        return number, places, self._source.chunk(number, places, self.heard)
 
     def _hand_out(self) -> None:
         """Keep the processes busy."""
         assert self._pool is not None
-        while sum(not future.done() for _, future in self._under_way) < self._most_under_way:
-            places = next(self._chunks, None)
-            if places is None:
+        while sum(not future.done() for _, _, future in self._under_way) < self._most_under_way:
+            following = next(self._chunks, None)
+            if following is None:
                 return
-            self._under_way.append((places, self._pool.submit(_encode_there, places, self.heard)))
+            future = self._pool.submit(_make_there, *following, self.heard)
+            self._under_way.append((*following, future))
 
     def close(self) -> None:
-        """End the processes; what is under way is given up."""
+        """End the processes; what is under way is given up, and a file that is not complete."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._writer is not None:
+            self._writer.abandon()
+            self._writer = None
+        self._source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -336,27 +456,32 @@ def processes_worth_it(scenario: Scenario) -> int:
     return min(cores - 1, snapshots // WORTH_A_PROCESS)
 
 
-def _pool(scenario: Scenario, processes: int, foresee: bool) -> ProcessPoolExecutor:
+def _pool(
+    scenario: Scenario, processes: int, foresee: bool, kept: Path | None, whole: bool
+) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_get_ready, initargs=(scenario, foresee)
+        processes,
+        multiprocessing.get_context("spawn"),
+        initializer=_get_ready,
+        initargs=(scenario, foresee, kept, whole),
     )
 
 
-_here: tuple[Channel, PositioningModel, tuple[str, ...], Foresight | None]
-"""In a process that encodes: what with."""
+_here: tuple[Source, bool]
+"""In a process that encodes: what with, and whether latents are wanted beside messages."""
 
 
-def _get_ready(scenario: Scenario, foresee: bool) -> None:
-    from sim.api import channel_of, model_of
+def _get_ready(scenario: Scenario, foresee: bool, kept: Path | None, whole: bool) -> None:
+    from sim.api import channel_behind, model_of
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this process
     global _here
     model = model_of(scenario)
     foresight = Foresight(scenario, model) if foresee else None
-    _here = channel_of(scenario), model, scenario.bs_ids, foresight
+    _here = Source(channel_behind(scenario, kept), model, scenario.bs_ids, foresight, kept), whole
 
 
-def _encode_there(places: list[Place], heard: tuple[bool, ...]) -> Chunk:
-    channel, model, bs_ids, foresight = _here
-    chunk = encode_chunk(channel, model, bs_ids, places, foresight, heard)
-    return chunk if chunk.foreseen is None else replace(chunk, latent=chunk.latent[:0])
+def _make_there(number: int, places: list[Place], heard: tuple[bool, ...]) -> Chunk:
+    source, whole = _here
+    chunk = source.chunk(number, places, heard)
+    return chunk if whole else replace(chunk, latent=chunk.latent[:0])

@@ -5,6 +5,10 @@ class UserError(Exception):
     """Something the user can put right; ``str(error)`` is the one line shown to her."""
 
 
+class CacheWarning(UserWarning):
+    """A cached file that cannot be used; its content is computed again."""
+
+
 def first_line(error: BaseException) -> str:
     """An error in one line."""
     text = str(error).strip().splitlines()

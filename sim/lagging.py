@@ -25,7 +25,7 @@ from sim.fix_book import Snapshot
 from sim.scenario import Scenario
 from sim.world import CSI_BITS_PER_ELEMENT, MOST_AT_ONCE, Sent, World, sent_in
 
-LAG_NS = 64_000_000
+LAG_NS = 128_000_000
 
 AT_ONCE, ARRIVED, CLOSED, GIVEN_UP = range(4)
 """The order of what is written down of one nanosecond."""

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,6 +14,7 @@ from typing import Any, Protocol, Self
 import msgpack
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic_core import to_json
 
 from sim.mcap_file import McapFile
 from sim.run_folder import (
@@ -30,7 +32,7 @@ BUS_CHUNK_BYTES = 256 * 1024
 BUS_COMPRESSION = 1
 """Level of Zstandard: half the time of the usual level 3, and 3 % longer, for payloads are like noise."""
 _PACK = msgpack.Packer().pack
-_JSON = json.JSONEncoder(check_circular=False).encode
+_JSON = partial(to_json, inf_nan_mode="constants")  # three times as fast as that of the standard library
 PACKAGES = (
     "fronthaul-sim",
     "numpy",
@@ -140,11 +142,11 @@ class BusWriter:
         """Record a truth, fix, track or fault: JSON that MCAP viewers plot."""
         if self.listener is not None:
             self.listener(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
-        self._add(topic, schema, "json", _JSON(content).encode(), t_sample_ns, t_ns, seq)
+        self._add(topic, schema, "json", _JSON(content), t_sample_ns, t_ns, seq)
 
     def flush(self) -> None:
-        """Hand finished chunks to the operating system."""
-        self._stream.flush()
+        """Hand full chunks to the operating system."""
+        self._file.flush()
 
     def close(self) -> None:
         """Write the index and end the file."""
@@ -163,7 +165,7 @@ class BusWriter:
         self._unflushed_bytes += len(body)
         if self._unflushed_bytes > BUS_CHUNK_BYTES:
             self._unflushed_bytes = 0
-            self.flush()
+            self._stream.flush()
 
     def _schema(self, name: str, encoding: str) -> int:
         if encoding != "json":

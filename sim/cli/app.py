@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import typer
@@ -32,12 +35,27 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            return super().invoke(ctx)
+            from sim.errors import CacheWarning
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", CacheWarning)
+                warnings.showwarning = partial(shown, warnings.showwarning)
+                return super().invoke(ctx)
         except Exception as error:
             if not is_user_error(error):
                 raise
             typer.echo(str(error), err=True)
             raise typer.Exit(USER_ERROR) from error
+
+
+def shown(usual: Callable[..., None], message: Warning | str, *about: Any, **named: Any) -> None:
+    """Show what is wrong with the user's cache as one line; other warnings as usual."""
+    from sim.errors import CacheWarning
+
+    if isinstance(message, CacheWarning):
+        typer.echo(str(message), err=True)
+    else:
+        usual(message, *about, **named)
 
 
 def is_user_error(error: Exception) -> bool:

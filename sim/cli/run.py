@@ -55,6 +55,10 @@ def run(
             min=0, max=65535, help="Port of the control socket, which parts from elsewhere connect to."
         ),
     ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(help="Take what base stations make of many snapshots from an earlier run, or keep it."),
+    ] = True,
     zmq: Zmq = None,
     mqtt: Mqtt = None,
     metrics: Metrics = None,
@@ -105,6 +109,7 @@ def run(
                         out=folder,
                         processes=processes,
                         encoders=0 if processes else processes_worth_it(loaded),
+                        cache=cache,
                         progress=progress,
                         watch=watch,
                     )

@@ -10,9 +10,10 @@ from typing import Any
 from nodes import PositioningModel
 from sim.api import channel_of, model_of, run
 from sim.embeddings_ahead import processes_worth_it
+from sim.embeddings_cache import embeddings_key, embeddings_path
 from sim.errors import UserError, first_line
 from sim.scenario import Scenario
-from sim.study.embeddings import cached, embeddings_key, embeddings_of
+from sim.study.embeddings import embeddings_of
 from sim.study.point import UNLIKE, Bench
 from sim.study.results import row_of
 from sim.study.spec import Point, Study
@@ -54,7 +55,7 @@ class Worker:
             warnings.simplefilter("always")
             scenario = self._study.scenario(wanted.point)
             model = self._model(scenario)
-            if not cached(scenario, model.digest):
+            if not embeddings_path(scenario, model.digest).exists():
                 self._bench(scenario, model, processes_worth_it(scenario) if wanted.alone else 0)
         return [str(warning.message) for warning in caught]
 

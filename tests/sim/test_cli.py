@@ -46,6 +46,20 @@ def test_a_run_leaves_a_folder_with_its_report() -> None:
     assert called("run", SCENARIO).splitlines()[-1] == "report: runs/quiet-2/report.html"
 
 
+def test_what_is_wrong_with_the_cache_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path.cwd()))
+    monkeypatch.setattr("sim.embeddings_cache.WORTH_KEEPING", 1)
+    called("run", SCENARIO)
+    (file,) = Path("fronthaul-sim/embeddings").iterdir()
+    file.write_bytes(b"not embeddings")
+    result = CliRunner().invoke(app, ["run", SCENARIO])
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "embeddings" in line] == [
+        f"{Path.cwd() / file}: cannot be used, computing again: not an archive, or cut short"
+    ]
+    assert "embeddings" not in CliRunner().invoke(app, ["run", SCENARIO]).stderr
+
+
 def test_a_run_goes_where_it_is_told_with_what_is_overridden() -> None:
     called("run", SCENARIO, "seed=7", "transport=ipc", "--out", "here")
     resolved = Scenario.load("here/scenario.resolved.yaml")

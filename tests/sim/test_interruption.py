@@ -112,7 +112,7 @@ def swallowed() -> None:
 
 def test_a_signal_that_got_lost_is_found_at_the_next_event(tmp_path: Path) -> None:
     def lose(t_ns: int) -> None:
-        if t_ns > 150_000_000:
+        if t_ns > 100_000_000:
             swallowed()
 
     with interruptible(), pytest.raises(KeyboardInterrupt):

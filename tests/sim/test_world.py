@@ -249,14 +249,14 @@ class ForgetfulWire(LossyWire):
 class TestLostData:
     def test_a_loss_between_sockets_is_an_error_and_marks_the_run_invalid(self, tmp_path: Path) -> None:
         with pytest.raises(InvalidRunError, match="lost outside the fronthaul law: 5 of 6 frames came"):
-            run_quietly(QUIET, tmp_path / "run", wire=LossyWire(lose_after=9))
+            run_quietly(QUIET, tmp_path / "run", wire=LossyWire(lose_after=13))
         summary = RunFolder.open(tmp_path / "run").summary()
         assert (summary["valid"], summary["complete"]) == (False, False)
-        assert summary["fixes"] == 1
+        assert summary["fixes"] == 2
 
     def test_a_frame_that_never_reaches_the_central_unit_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(
-            InvalidRunError, match="the law delivered 18 frames, the central unit received 15"
+            InvalidRunError, match="the law delivered 18 frames, the central unit received 16"
         ):
             run_quietly(QUIET, tmp_path / "run", wire=ForgetfulWire(lose_after=99))
         assert RunFolder.open(tmp_path / "run").summary()["valid"] is False

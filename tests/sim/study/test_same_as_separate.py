@@ -11,8 +11,10 @@ from models.quantiser import pack
 from models.runtime import ROWS_AT_A_TIME, load_model
 from nodes import PositioningModel, Tracker, TrackerParams
 from sim.api import channel_of, model_of, run
+from sim.embeddings_cache import embeddings_key
+from sim.errors import CacheWarning
 from sim.scenario import Scenario
-from sim.study.embeddings import CacheWarning, embed, embeddings_key, embeddings_of
+from sim.study.embeddings import embed, embeddings_of
 from sim.study.point import Bench
 from sim.study.stations import pack_many
 from sim.study.work import unlike
