@@ -25,6 +25,10 @@ Floats = NDArray[np.float64]
 KIND = "mapped"
 MAP = "reflections.npz"
 BASES = "bases.npz"
+TEMPERED = 0.5
+"""Power of the density of a first fix that counts as evidence against one that was moved far."""
+MOST_ODDS = 50.0
+"""Logarithm of more than can matter."""
 
 
 class MappedModel(OnnxModel):
@@ -176,14 +180,20 @@ def write_bases(path: Path, bases: Bases) -> None:
 def doubted(moved_m: Floats, first_m2: Floats, fix_m2: Floats, doubt: Floats) -> Floats:
     """Covariances ``[n, 3, 3]``, m^2, of fixes that may have been moved to the wrong place.
 
-    As of a mixture: what the map says, and, with a small probability, that only the first fix was right.
+    As of a mixture: what the map says, and, with a small probability, that only the first fix was right. That
+    is the likelier the further the map has moved it: odds grow as the inverse of the density that the first
+    fix gave to that place, tempered, as first fixes err further than they say.
 
     Args:
         moved_m: From the first fix to the one that the map made of it, ``[n, 3]``, m; 0 where it made none.
         first_m2: Covariances of first fixes, ``[n, 3, 3]``, m^2.
         fix_m2: Covariances of the others.
-        doubt: That probability, ``[n]``.
+        doubt: That probability where nothing was moved, ``[n]``.
     """
+    inside = np.linalg.solve(first_m2, moved_m[..., None])[..., 0]
+    distance = (moved_m * inside).sum(axis=1)
+    odds = np.exp(np.minimum(TEMPERED * distance / 2, MOST_ODDS))
+    doubt = np.minimum(doubt * odds, np.maximum(doubt, 1))
     apart = first_m2 + moved_m[:, :, None] * moved_m[:, None, :]
     made = np.asarray((moved_m != 0).any(axis=1)) * doubt
     result: Floats = fix_m2 + made[:, None, None] * apart

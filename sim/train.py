@@ -86,15 +86,16 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     folder, state = places(config, options)
     ranks = join(device)
     report = report if ranks.first else silence
+    aside: Path | None = None
     if ranks.first:
         points = read_points(config, options.chunks, report)
-        set_aside(state, options, report)
+        aside = set_aside(state, options, report)
     ranks.agree(True, device)  # the others wait until all points are traced and the old state is away
     if not ranks.first:
         points = read_points(config, options.chunks, report)
     trainer = make_trainer(config, points, state, options, report, ranks)
     if options.begin_with is not None:
-        trainer.begin_with(options.begin_with)
+        begin_with(trainer, options.begin_with, state, aside)
         report(f"begun with the weights of {options.begin_with}, {trainer.samples_in_all} samples old")
     try:
         with denormals_flushed():
@@ -164,12 +165,25 @@ def is_of_model(path: Path) -> bool:
     return path.name in ("model.json", "estimator.npz") or path.suffix == ".onnx"
 
 
-def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
-    """Make room for a new state: hours of work are renamed, not overwritten."""
+def begin_with(trainer: Trainer, model: Path, state: Path, aside: Path | None) -> None:
+    """Have a training begin with the weights of a model; if they will not do, the earlier state is back."""
+    try:
+        trainer.begin_with(model)
+    except Exception:
+        if aside is not None:
+            aside.rename(state)
+        raise
+
+
+def set_aside(state: Path, options: TrainOptions, report: Report) -> Path | None:
+    """Make room for a new state: hours of work are renamed, not overwritten. Gives where they are, if so."""
     if options.resume and not state.is_file():
         report(f"there is no {state} to resume: starting anew")
     elif state.is_file() and not options.resume:
-        report(f"starting anew; the state of an earlier training is now {renamed(state)}")
+        aside = renamed(state)
+        report(f"starting anew; the state of an earlier training is now {aside}")
+        return aside
+    return None
 
 
 def renamed(state: Path) -> Path:

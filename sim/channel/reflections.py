@@ -41,7 +41,7 @@ class CastSettings:
 
     directions: int = 1024
     depth: int = 5
-    voxel_m: float = 5.0
+    voxel_m: float = 2.5
     listed: int = 32
     least_rays: int = 3
 

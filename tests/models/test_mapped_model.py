@@ -158,8 +158,10 @@ def test_doubt_is_that_of_a_mixture() -> None:
     draws = np.random.default_rng(1)
     moved, doubt = np.array([[3.0, -1.0, 0.5]]), 0.2
     first, fix = np.diag([4.0, 1.0, 2.0]), np.diag([0.1, 0.2, 0.1])
+    density = np.exp(-(moved[0] ** 2 / np.diag(first)).sum() / 2)  # of the first fix, 1 where it is
+    odds = doubt / np.sqrt(density)
     count = 400_000
-    wrong = draws.random(count) < doubt / (1 + doubt)
+    wrong = draws.random(count) < odds / (1 + odds)
     right = draws.standard_normal((count, 3)) * np.sqrt(np.diag(fix))
     errors = np.where(
         wrong[:, None], -moved + draws.standard_normal((count, 3)) * np.sqrt(np.diag(first)), right
@@ -167,9 +169,19 @@ def test_doubt_is_that_of_a_mixture() -> None:
     squares = errors.T @ errors / count
     claimed = doubted(moved, first[None], fix[None], np.array([doubt]))[0]
     # Shares of a mixture add up to one; those of `doubted` to a little more.
-    assert claimed / (1 + doubt) == pytest.approx(squares, abs=0.02)
+    assert claimed / (1 + odds) == pytest.approx(squares, abs=0.02)
     kept = doubted(np.zeros((1, 3)), first[None], fix[None], np.array([doubt]))[0]
     assert (kept == fix).all()
+
+
+@pytest.mark.parametrize("doubt", [0.001, 1.7])
+def test_who_was_moved_far_is_not_believed(doubt: float) -> None:
+    first, fix = np.diag([0.04, 0.04, 0.04]), np.diag([0.01, 0.01, 0.01])
+    moved = np.array([[30.0, 0.0, 0.0], [1e4, 0.0, 0.0]])
+    claimed = doubted(moved, np.array([first, first]), np.array([fix, fix]), np.array([doubt, doubt]))
+    share = max(doubt, 1.0)
+    for one, by_m in zip(claimed, moved[:, 0], strict=True):
+        assert np.diag(one) == pytest.approx(0.01 + share * np.array([0.04 + by_m**2, 0.04, 0.04]))
 
 
 def test_damage_is_one_clear_line(tmp_path: Path) -> None:

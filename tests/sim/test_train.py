@@ -138,7 +138,11 @@ def test_a_training_begins_with_the_weights_of_a_model() -> None:
     assert "has begun already: --from or --resume" in refused("tiny.yaml", "--from", "mine", "--resume")
     assert refused("tiny.yaml", "--from", "nobody").startswith("no model 'nobody' (shipped: ecc-r")
     assert "mapped, not networks alone" in refused("tiny.yaml", "--from", "ecc-r-map", "--out", "third")
+    train("tiny.yaml", "--minutes", "0", "--out", "third")
+    earlier = Path("third.state.pt").read_bytes()
     assert "weights of another network" in refused("tiny.yaml", "--from", "ecc-r", "--out", "third")
+    assert Path("third.state.pt").read_bytes() == earlier
+    assert not Path("third.state.before.pt").exists()
 
 
 @pytest.mark.usefixtures("traced", "unexported")
