@@ -11,8 +11,7 @@ import zlib
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from struct import Struct
+from struct import Struct, pack
 from typing import BinaryIO
 
 import zstandard
@@ -34,6 +33,7 @@ MAGIC = b"\x89MCAP0\r\n"
 _MESSAGE = Struct("<BQHIQQ")  # opcode, length, channel, sequence, log time, publish time
 _BESIDE_DATA = _MESSAGE.size - 9
 _CHUNK = Struct("<BQQQQII4sQ")  # opcode, length, first and last time, size, checksum, compression, length
+_INDEX = Struct("<BQHI")  # opcode, length, channel, length of the entries
 _COMPRESSION = b"zstd"
 
 
@@ -196,13 +196,16 @@ class McapFile:
         )  # fmt: skip
         self._put(packed)
         indexed = at = self._written
-        offsets, indices = {}, []
+        offsets: dict[int, int] = {}
+        indices: list[bytes] = []
         for channel, entries in chunk.index.items():
             offsets[channel] = at
             size = 8 * len(entries)
-            index = _index_of(len(entries)).pack(Opcode.MESSAGE_INDEX, 6 + size, channel, size, *entries)
-            indices.append(index)
-            at += len(index)
+            indices += (
+                _INDEX.pack(Opcode.MESSAGE_INDEX, 6 + size, channel, size),
+                pack(f"<{len(entries)}Q", *entries),
+            )
+            at += _INDEX.size + size
         self._put(b"".join(indices))
         self._chunks.append(
             ChunkIndex(
@@ -223,12 +226,6 @@ class McapFile:
     def _put(self, content: bytes) -> None:
         self._stream.write(content)
         self._written += len(content)
-
-
-@lru_cache(maxsize=256)
-def _index_of(numbers: int) -> Struct:
-    """Opcode, length, channel, length of the entries, and so many numbers in these."""
-    return Struct(f"<BQHI{numbers}Q")
 
 
 def record(content: McapRecord) -> bytes:

@@ -311,7 +311,7 @@ def test_memory_does_not_grow_with_the_length_of_a_run(monkeypatch: pytest.Monke
     monkeypatch.setattr("sim.record.ROWS_PER_PART", 64)
     monkeypatch.setattr("sim.record.BUS_CHUNK_BYTES", 16 * 1024)
     monkeypatch.setattr("sim.embeddings_ahead.TOGETHER", 8)  # of which some are remembered: 6 s
-    scenario = scenario_of({"duration": "40 s", "deployment": TWO_BS})
+    scenario = scenario_of({"duration": "60 s", "deployment": TWO_BS})
     model = GeometryModel(scenario.bs_ids, dims=3)
     allocated: list[int] = []
 
@@ -324,5 +324,6 @@ def test_memory_does_not_grow_with_the_length_of_a_run(monkeypatch: pytest.Monke
         run_quietly(scenario, model=model, channel=Periodic(scenario, model), progress=measure)
     finally:
         tracemalloc.stop()
-    # The tracker remembers 64 fixes, that is, 6 s; the index of the bus recording grows by a line per chunk.
-    assert max(allocated[25:]) - max(allocated[10:25]) < 50_000
+    # The tracker remembers 64 fixes, that is, 6 s, and rows and chunks that wait come and go with the rushes; the
+    # index of the bus recording grows by a line per chunk.
+    assert max(allocated[45:]) - max(allocated[30:45]) < 50_000
