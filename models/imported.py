@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.build import build_encoder
+from models.build import build_encoder, build_network
 from models.compact import weights_in
-from models.config import ConfigError
+from models.config import ConfigError, TrainingConfig
 from models.layers import SiteLinear, SiteNorm
-from models.runtime import ModelError, kind_of, read_description
+from models.runtime import ModelError, kind_of, read_description, weights_digest
 from models.shape import Shape
 
 LSTM_GATES = (0, 2, 3, 1)
@@ -61,6 +62,58 @@ def _place(node: str) -> str:
         if not following.startswith(f"{part}.")
     ]
     return "/".join(kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Those of an exported model, read and found to be of the networks that are wanted.
+
+    Attributes:
+        folder: Of the model.
+        name: Of the model.
+        digest: Of its files, hexadecimal.
+        samples: That it was trained on.
+        encoder, fusion: Networks that have these weights.
+    """
+
+    folder: Path
+    name: str
+    digest: str
+    samples: int
+    encoder: nn.Module
+    fusion: nn.Module
+
+    def give(self, encoder: nn.Module, fusion: nn.Module) -> None:
+        """Copy them to other networks.
+
+        Raises:
+            ConfigError: Those are different ones.
+        """
+        _take(self.folder, encoder, dict(self.encoder.named_parameters()))
+        _take(self.folder, fusion, dict(self.fusion.named_parameters()))
+
+
+def read_weights(folder: Path, config: TrainingConfig) -> Weights:
+    """Weights of an exported model for the networks of a training.
+
+    Args:
+        folder: Of a model that `models.export.export` wrote; other kinds are refused.
+        config: Of the training.
+
+    Raises:
+        ConfigError: The model cannot be read, or has other networks.
+    """
+    encoder, fusion = build_network(config.shape, config.phase_reference)
+    import_weights(folder, encoder, fusion, config.shape, config.phase_reference)
+    path = folder / "model.json"
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        name, samples = str(page["name"]), int(page["samples_trained"])
+    except KeyError as error:
+        raise ConfigError(f"{path}: damaged (no {error.args[0]})") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: damaged ({error})") from error
+    return Weights(folder, name, weights_digest(folder).hex(), samples, encoder, fusion)
 
 
 def import_weights(

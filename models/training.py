@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,12 +24,14 @@ from models.losses import position_loss, reconstruction_loss
 from models.parallel import ALONE, Ranks
 from models.path_table import PathTable
 from models.quantiser import calibrate_steps, rescale_step, straight_through
-from models.runtime import weights_digest
 from models.sampler import Sampler
 from models.synthesis import Radio, world_from_array
 from models.systems.encoders import sent_fix
 from models.systems.front import EMBEDDING, FIX, kept_subcarriers, system_input
 from models.training_state import keep_state, take_state
+
+if TYPE_CHECKING:
+    from models.imported import Weights
 
 CALIBRATED_ON = 2048
 """Samples whose latents the quantiser's steps are calibrated on."""
@@ -74,6 +76,7 @@ class Trainer:
         device: ``cpu`` or ``cuda``.
         report: Gets one line of progress now and then.
         ranks: This process among those that train together.
+        fresh: Begin anew even if there is a checkpoint: it is not looked at.
 
     Raises:
         ConfigError: The checkpoint is damaged or of another network, or the radio does not fit the shape.
@@ -89,6 +92,8 @@ class Trainer:
         device: str = "cpu",
         report: Callable[[str], object] = print,
         ranks: Ranks = ALONE,
+        *,
+        fresh: bool = False,
     ) -> None:
         self.config, self.site, self.device, self.report = config, site, device, report
         self.ranks = ranks
@@ -135,11 +140,13 @@ class Trainer:
         self.skipped = 0
         """Steps left out because a gradient was not finite."""
         self.history: list[dict[str, Any]] = []
+        self.trunk: dict[str, Any] | None = None
+        """The ``config`` of the training that this one branched off, and the ``trunk`` of that, if any."""
         self.begun_with: dict[str, Any] | None = None
         """The model whose weights this training began with: its name, digest, and samples trained."""
         self.decoder: nn.Module | None = build_decoder(config.shape).to(device) if config.local else None
         self.optimiser = self._optimiser()
-        if checkpoint.is_file():
+        if checkpoint.is_file() and not fresh:
             self._restore()
 
     def _optimiser(self) -> torch.optim.Optimizer:
@@ -178,23 +185,16 @@ class Trainer:
         """Samples that these weights have seen in stage II, also in the model that they come from."""
         return self.done + (self.begun_with["samples"] if self.begun_with else 0)
 
-    def begin_with(self, folder: Path) -> None:
+    def begin_with(self, weights: Weights) -> None:
         """Begin with the weights of an exported model instead of random ones; the optimiser begins anew.
 
         Raises:
-            ConfigError: The model cannot be read or has other networks, or this training has begun already.
+            ConfigError: The model has other networks, or this training has begun already.
         """
-        from models.imported import import_weights
-
         if self.seen:
-            raise ConfigError(f"{self.checkpoint}: has begun already, not with {folder}")
-        import_weights(folder, self.encoder, self.fusion, self.config.shape, self.config.phase_reference)
-        page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        self.begun_with = {
-            "model": str(page["name"]),
-            "digest": weights_digest(folder).hex(),
-            "samples": int(page["samples_trained"]),
-        }
+            raise ConfigError(f"{self.checkpoint}: has begun already, not with {weights.folder}")
+        weights.give(self.encoder, self.fusion)
+        self.begun_with = {"model": weights.name, "digest": weights.digest, "samples": weights.samples}
 
     @property
     def ended(self) -> bool:
@@ -463,6 +463,7 @@ class Trainer:
             "samples": self.samples.state(),
             "history": self.history,
             "begun_with": self.begun_with,
+            "trunk": self.trunk,
         }
         keep_state(state, self.checkpoint)
 
@@ -490,7 +491,11 @@ class Trainer:
         Raises:
             ConfigError: Its state is missing, damaged or of another network.
         """
-        take_state(trunk, self.device, self._take_encoder_or_all, ConfigError)
+        take_state(trunk, self.device, self._branch_off, ConfigError)
+
+    def _branch_off(self, state: dict[str, Any]) -> None:
+        self._take_encoder_or_all(state)
+        self.trunk = {"config": json.loads(state["config"]), "trunk": state.get("trunk")}
 
     def _take_encoder_or_all(self, state: dict[str, Any]) -> None:
         if state["stage"] == "joint":
@@ -518,6 +523,7 @@ class Trainer:
         self.steps, self.calibrated = state["steps"], state["calibrated"]
         self.skipped = state.get("skipped", 0)
         self.begun_with = state.get("begun_with")
+        self.trunk = state.get("trunk")
         generators = [generator.cpu() for generator in state["generators"]]
         # A checkpoint of an earlier version does not say where the sampler's noise was.
         self.samples.restore(

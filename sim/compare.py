@@ -46,8 +46,8 @@ def compare(
     """Train what a folder of configurations describes, each after the one it goes on from.
 
     What is trained to its end already is not trained again; what was interrupted goes on, unless its
-    configuration has changed: then it starts anew, and the state is renamed. Trunks, which other trainings go
-    on from, lie in ``configs/trunks`` and are not exported.
+    configuration has changed, or that of a trunk it went on from: then it starts anew, and the state is
+    renamed. Trunks, which other trainings go on from, lie in ``configs/trunks`` and are not exported.
 
     Args:
         configs: Folder with ``*.yaml`` and, if there are any, ``trunks/*.yaml``.
@@ -99,10 +99,13 @@ def train_all(
     def trained(name: str) -> Trainer:
         config = trunks.get(name) or systems[name]
         state = states / f"{name}.pt"
-        if trained_otherwise(state, config):
+        if changed := changed_since(state, config, trunks):
             # Going on would not give what the configuration says: rates have fallen for another end, and
             # budgets would differ.
-            report(f"{name}: starting anew; what another configuration has trained is now {renamed(state)}")
+            of = "" if changed == name else f" of {changed}"
+            report(
+                f"{name}: starting anew; what another configuration{of} has trained is now {renamed(state)}"
+            )
         fresh = not state.is_file()
         if fresh and config.after is not None and not trained(config.after).ended:
             raise UserError(f"{name}: out of time before {config.after}, which it goes on from, has ended")
@@ -117,7 +120,7 @@ def train_all(
 
     folders = []
     for name in systems:
-        if is_exported(out / name, systems[name]):
+        if is_exported(out / name, systems[name], trunks):
             report(f"{name}: there already")
             continue
         trainer = trained(name)
@@ -143,29 +146,76 @@ def read_folder(folder: Path) -> dict[str, TrainingConfig]:
     return found
 
 
-def trained_otherwise(state: Path, config: TrainingConfig) -> bool:
-    """Whether there is a state, and another configuration made it; what is `about` it does not matter.
+def changed_since(state: Path, config: TrainingConfig, trunks: Mapping[str, TrainingConfig]) -> str | None:
+    """Which training, a state's own or a trunk it went on from, is configured otherwise than it was then.
+
+    Args:
+        state: Of a training; None has changed if it is not there.
+        config: Of the training now.
+        trunks: Those that trainings go on from, by name.
+
+    Returns:
+        The name of the training; None: all are as they were. What is `about` them does not matter.
 
     Raises:
         ConfigError: The state is damaged.
     """
-    from models.config import ConfigError, config_from
+    from models.config import ConfigError
     from models.training_state import take_state
 
-    kept: list[TrainingConfig] = []
+    changed: list[str | None] = []
+
+    def look(found: dict[str, Any]) -> None:
+        trunk = found.get("trunk")
+        if differs(json.loads(found["config"]), config):
+            changed.append(config.name)
+        elif config.after is not None and trunk is None:  # an earlier version: its trunk's state is beside it
+            before = state.with_name(f"{config.after}.pt")
+            changed.append(changed_since(before, trunks[config.after], trunks))
+        else:
+            changed.append(changed_trunk(trunk, config, trunks))
+
     if not state.is_file():
-        return False
-    take_state(state, "cpu", lambda found: kept.append(config_from(json.loads(found["config"]))), ConfigError)
-    return replace(kept[0], about=config.about) != config
+        return None
+    take_state(state, "cpu", look, ConfigError)
+    return changed[0]
 
 
-def is_exported(folder: Path, config: TrainingConfig) -> bool:
-    """Whether a system was trained to its end by just this configuration."""
+def changed_trunk(
+    trunk: Mapping[str, Any] | None, config: TrainingConfig, trunks: Mapping[str, TrainingConfig]
+) -> str | None:
+    """Which of the trunks that a training went on from is configured otherwise now.
+
+    Args:
+        trunk: What the training said of them, :attr:`models.training.Trainer.trunk`; None: nothing.
+        config: Of the training now.
+        trunks: Trunks now, by name.
+    """
+    if trunk is None or config.after is None:
+        return None
+    after = trunks[config.after]
+    return after.name if differs(trunk["config"], after) else changed_trunk(trunk["trunk"], after, trunks)
+
+
+def differs(kept: dict[str, Any], config: TrainingConfig) -> bool:
+    """Whether a kept configuration is another; what is `about` it does not matter."""
+    from models.config import config_from
+
+    return replace(config_from(kept), about=config.about) != config
+
+
+def is_exported(folder: Path, config: TrainingConfig, trunks: Mapping[str, TrainingConfig]) -> bool:
+    """Whether a system was trained to its end by just this configuration, after just these trunks.
+
+    Of a page that does not say after which trunk, it is taken that it was this one.
+    """
     from models.config import config_from
 
     try:
         page = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        return bool(page["ended"]) and config_from(page["config"]) == config
+        if not page["ended"] or config_from(page["config"]) != config:
+            return False
+        return changed_trunk(page.get("trunk"), config, trunks) is None
     except (OSError, ValueError, KeyError):
         return False
 
@@ -191,6 +241,7 @@ def export(trainer: Trainer, folder: Path, report: Report) -> Path:
         "ended": trainer.ended,
         "world": world_of(MUNICH6).key(),
         "points": len(trainer.samples),
+        "trunk": trainer.trunk,
         "history": short_history(trainer.history),
     }
     export_system(trainer, folder, about)

@@ -68,7 +68,8 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
 
     Raises:
         UserError: The training stack is missing, or so are traced points that cannot be traced here.
-        ConfigError: The configuration or the state is wrong.
+        ConfigError: The configuration, the state or the model to begin with is wrong. An earlier state stays
+            where it is then.
     """
     from models.config import read_config
 
@@ -80,23 +81,25 @@ def train(config_file: Path, options: TrainOptions, report: Report = print) -> P
     require_training_stack()
     import torch
 
+    from models.imported import read_weights
     from models.parallel import join, leave
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     folder, state = places(config, options)
+    weights = None if options.begin_with is None else read_weights(options.begin_with, config)
     ranks = join(device)
     report = report if ranks.first else silence
-    aside: Path | None = None
     if ranks.first:
         points = read_points(config, options.chunks, report)
-        aside = set_aside(state, options, report)
-    ranks.agree(True, device)  # the others wait until all points are traced and the old state is away
+    ranks.agree(True, device)  # the others wait until all points are traced
     if not ranks.first:
         points = read_points(config, options.chunks, report)
-    trainer = make_trainer(config, points, state, options, report, ranks)
-    if options.begin_with is not None:
-        begin_with(trainer, options.begin_with, state, aside)
+    trainer = make_trainer(config, points, state, options, report, ranks, fresh=not options.resume)
+    if weights is not None:
+        trainer.begin_with(weights)
         report(f"begun with the weights of {options.begin_with}, {trainer.samples_in_all} samples old")
+    if ranks.first:
+        set_aside(state, options, report)  # last: whatever is wrong leaves an earlier state where it is
     try:
         with denormals_flushed():
             trainer.train(float("inf") if options.minutes is None else options.minutes, EVERY_S)
@@ -165,25 +168,12 @@ def is_of_model(path: Path) -> bool:
     return path.name in ("model.json", "estimator.npz") or path.suffix == ".onnx"
 
 
-def begin_with(trainer: Trainer, model: Path, state: Path, aside: Path | None) -> None:
-    """Have a training begin with the weights of a model; if they will not do, the earlier state is back."""
-    try:
-        trainer.begin_with(model)
-    except Exception:
-        if aside is not None:
-            aside.rename(state)
-        raise
-
-
-def set_aside(state: Path, options: TrainOptions, report: Report) -> Path | None:
-    """Make room for a new state: hours of work are renamed, not overwritten. Gives where they are, if so."""
+def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
+    """Make room for a new state: hours of work are renamed, not overwritten."""
     if options.resume and not state.is_file():
         report(f"there is no {state} to resume: starting anew")
     elif state.is_file() and not options.resume:
-        aside = renamed(state)
-        report(f"starting anew; the state of an earlier training is now {aside}")
-        return aside
-    return None
+        report(f"starting anew; the state of an earlier training is now {renamed(state)}")
 
 
 def renamed(state: Path) -> Path:
@@ -250,8 +240,10 @@ def make_trainer(
     options: TrainOptions,
     report: Report,
     ranks: Ranks | None = None,
+    *,
+    fresh: bool = False,
 ) -> Trainer:
-    """A trainer on the best device there is; without ``ranks`` it trains alone."""
+    """A trainer on the best device there is; without ``ranks`` it trains alone, ``fresh`` it begins anew."""
     import torch
 
     from models.parallel import ALONE
@@ -268,7 +260,7 @@ def make_trainer(
         radio_of(MUNICH6),
         world_of(MUNICH6).key(),
     )
-    trainer = Trainer(config, site, *points, state, device, report, ranks)
+    trainer = Trainer(config, site, *points, state, device, report, ranks, fresh=fresh)
     threads = torch.get_num_threads()
     where = "the GPU" if device == "cuda" else "1 thread" if threads == 1 else f"{threads} threads"
     beside = f" in each of {ranks.size} processes" if ranks.size > 1 else ""

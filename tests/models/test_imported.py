@@ -1,5 +1,6 @@
 """Exported weights come back into networks: those that were exported, as precise as they were kept."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from models.build import build_network
 from models.config import ConfigError
 from models.export import export
-from models.imported import import_weights
+from models.imported import import_weights, read_weights
 from models.training import Trainer
 from tests.models.kit import PAPER, SHAPE, tiny_config, tiny_trainer
 
@@ -66,7 +67,8 @@ def test_training_goes_on_from_them(tmp_path: Path) -> None:
     old = exported(tmp_path / "old")
     trainer = tiny_trainer(tmp_path / "new.pt", old.config)
     assert trainer.validate() != pytest.approx(old.validate(), rel=1e-3)
-    trainer.begin_with(tmp_path / "old")
+    weights = read_weights(tmp_path / "old", trainer.config)
+    trainer.begin_with(weights)
     assert trainer.validate() == pytest.approx(old.validate(), rel=1e-3)
     trainer.step()
     trainer.keep()
@@ -75,7 +77,7 @@ def test_training_goes_on_from_them(tmp_path: Path) -> None:
     assert again.begun_with is not None
     assert again.begun_with["model"] == old.config.name
     with pytest.raises(ConfigError, match=r"new\.pt: has begun already"):
-        again.begin_with(tmp_path / "old")
+        again.begin_with(weights)
 
 
 def test_other_networks_and_damaged_files_get_one_line(tmp_path: Path) -> None:
@@ -92,3 +94,20 @@ def test_other_networks_and_damaged_files_get_one_line(tmp_path: Path) -> None:
     (tmp_path / "model" / "fusion.onnx").write_bytes(b"no network")
     with pytest.raises(ConfigError, match=r"fusion\.onnx: damaged"):
         import_weights(tmp_path / "model", *build_network(shape, reference), shape, reference)
+
+
+def test_a_page_without_what_a_training_says_gets_one_line(tmp_path: Path) -> None:
+    trainer = exported(tmp_path / "model")
+    page = json.loads((tmp_path / "model" / "model.json").read_text())
+    del page["samples_trained"]
+    (tmp_path / "model" / "model.json").write_text(json.dumps(page))
+    with pytest.raises(ConfigError, match=r"model\.json: damaged \(no samples_trained\)"):
+        read_weights(tmp_path / "model", trainer.config)
+
+
+def test_weights_are_not_given_to_other_networks(tmp_path: Path) -> None:
+    trainer = exported(tmp_path / "model")
+    weights = read_weights(tmp_path / "model", trainer.config)
+    other = replace(trainer.config.shape, hidden=32)
+    with pytest.raises(ConfigError, match="weights of another network"):
+        weights.give(*build_network(other, trainer.config.phase_reference))

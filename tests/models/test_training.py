@@ -380,3 +380,11 @@ def test_a_shape_that_does_not_fit_the_radio_is_refused(tmp_path: Path) -> None:
     table = free_space(random_positions(5, 1))
     with pytest.raises(ConfigError, match=r"tiny: shape.subcarriers is 24, the radio's is 12"):
         Trainer(config, SITE, table, table, tmp_path / "tiny.pt")
+
+
+def test_a_fresh_training_does_not_look_at_a_state(tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"of something else")
+    table = free_space(random_positions(20, 1))
+    trainer = Trainer(tiny_config(), SITE, table, table, tmp_path / "state.pt", fresh=True)
+    assert trainer.done == 0
+    assert (tmp_path / "state.pt").read_bytes() == b"of something else"

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from models.config import ConfigError
 from models.path_table import PathTable
 from models.systems.compared import ORDER
-from sim.compare import LINES, compare, read_folder, short_history
+from sim.compare import LINES, changed_since, compare, read_folder, short_history
 from sim.deployment import MUNICH6
 from sim.errors import UserError
 from sim.train import TrainOptions
@@ -91,6 +93,73 @@ def test_what_another_configuration_has_trained_is_not_gone_on_with(configs: Pat
     lines.clear()
     run("last")
     assert not [line for line in lines if "anew" in line]
+
+
+CHANGED_TRUNK = TRUNK.replace("samples: 64", "samples: 96")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("exported", [True, False], ids=["exported", "state alone"])
+def test_a_changed_trunk_starts_its_branches_anew(configs: Path, tmp_path: Path, *, exported: bool) -> None:
+    """Those of branches too; what did not go on from it stays, and so does a trunk that only says more."""
+    limb = "name: limb\nafter: branch\n" + BRANCH.split("\n", 2)[2].replace("128", "160")
+    (configs / "limb.yaml").write_text(limb)
+    (configs / "other.yaml").write_text(TRUNK.replace("trunk", "other"))
+    lines = list[str]()
+
+    def run(out: str) -> tuple[list[str], list[str]]:
+        """Names of what was exported, and the lines about beginning anew."""
+        lines.clear()
+        states = tmp_path / "states"
+        found = compare(
+            configs, tmp_path / out, TrainOptions(), states=states, points=points, report=lines.append
+        )
+        return [folder.name for folder in found], [
+            line.split(" has trained")[0] for line in lines if "anew" in line
+        ]
+
+    assert run("out") == (["branch", "limb", "other"], [])
+    trunk = configs / "trunks" / "trunk.yaml"
+    trunk.write_text(TRUNK + "about: says more\n")
+    assert run("out") == ([], [])
+    trunk.write_text(CHANGED_TRUNK)
+    names, anew = run("out" if exported else "elsewhere")
+    assert names == ["branch", "limb"] if exported else ["branch", "limb", "other"]
+    assert anew == [
+        "branch: starting anew; what another configuration of trunk",
+        "trunk: starting anew; what another configuration",
+        "limb: starting anew; what another configuration of trunk",
+    ]
+    page = json.loads((tmp_path / ("out" if exported else "elsewhere") / "limb" / "model.json").read_text())
+    assert page["trunk"]["config"]["name"] == "branch"
+    assert page["trunk"]["trunk"]["config"]["joint"]["samples"] == 96
+    assert run("out" if exported else "elsewhere") == ([], [])
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_branch_trained_by_an_earlier_version_goes_by_the_state_of_its_trunk(
+    configs: Path, tmp_path: Path
+) -> None:
+    """Its state does not say what it went on from."""
+    states = tmp_path / "states"
+    trainings = {**read_folder(configs), **read_folder(configs / "trunks")}
+    compare(configs, tmp_path / "out", TrainOptions(), states=states, points=points, report=lambda line: None)
+    state = torch.load(states / "branch.pt", weights_only=True)
+    del state["trunk"]
+    torch.save(state, states / "branch.pt")
+    assert changed_since(states / "branch.pt", trainings["branch"], trainings) is None
+    (configs / "trunks" / "trunk.yaml").write_text(CHANGED_TRUNK)
+    trainings |= read_folder(configs / "trunks")
+    assert changed_since(states / "branch.pt", trainings["branch"], trainings) == "trunk"
+    (states / "trunk.pt").unlink()
+    assert changed_since(states / "branch.pt", trainings["branch"], trainings) is None
+
+
+def test_a_state_that_is_none_gets_one_line(configs: Path, tmp_path: Path) -> None:
+    (tmp_path / "states").mkdir()
+    torch.save({"stage": "joint"}, tmp_path / "states" / "branch.pt")
+    with pytest.raises(ConfigError, match=r"branch\.pt: damaged"):
+        compare(configs, tmp_path / "out", TrainOptions(), states=tmp_path / "states", points=points)
 
 
 def test_mistakes_get_one_line(configs: Path, tmp_path: Path) -> None:

@@ -138,11 +138,33 @@ def test_a_training_begins_with_the_weights_of_a_model() -> None:
     assert "has begun already: --from or --resume" in refused("tiny.yaml", "--from", "mine", "--resume")
     assert refused("tiny.yaml", "--from", "nobody").startswith("no model 'nobody' (shipped: ecc-r")
     assert "mapped, not networks alone" in refused("tiny.yaml", "--from", "ecc-r-map", "--out", "third")
-    train("tiny.yaml", "--minutes", "0", "--out", "third")
-    earlier = Path("third.state.pt").read_bytes()
-    assert "weights of another network" in refused("tiny.yaml", "--from", "ecc-r", "--out", "third")
-    assert Path("third.state.pt").read_bytes() == earlier
-    assert not Path("third.state.before.pt").exists()
+
+
+@pytest.mark.usefixtures("traced", "unexported")
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [("", "weights of another network"), ("slots: 9, ", "shape.slots is 9")],
+    ids=["a bad model", "a configuration that does not fit"],
+)
+def test_what_cannot_be_trained_leaves_earlier_states_as_they_are(changed: str, message: str) -> None:
+    """The model is looked at first: nothing is said of starting anew, and no state is renamed."""
+    for _ in range(2):
+        train("tiny.yaml", "--minutes", "0", "--out", "mine")
+    states = [Path("mine.state.pt"), Path("mine.state.before.pt")]
+    states[1].write_bytes(b"the training before that")
+    earlier = [path.read_bytes() for path in states]
+    text = Path("tiny.yaml").read_text()
+    Path("tiny.yaml").write_text(text.replace("shape: {", "shape: {" + changed))
+    wanted = () if changed else ("--from", "ecc-r")
+    result = train("tiny.yaml", *wanted, "--out", "mine")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "anew" not in result.stdout
+    assert [path.read_bytes() for path in states] == earlier
+
+
+def test_a_model_to_begin_with_is_looked_at_before_points_are_traced() -> None:
+    assert "weights of another network" in refused("tiny.yaml", "--from", "ecc-r", "--out", "mine")
 
 
 @pytest.mark.usefixtures("traced", "unexported")

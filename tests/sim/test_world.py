@@ -324,6 +324,6 @@ def test_memory_does_not_grow_with_the_length_of_a_run(monkeypatch: pytest.Monke
         run_quietly(scenario, model=model, channel=Periodic(scenario, model), progress=measure)
     finally:
         tracemalloc.stop()
-    # The tracker remembers 64 fixes, that is, 6 s, and rows and chunks that wait come and go with the rushes; the
-    # index of the bus recording grows by a line per chunk.
+    # The tracker remembers 64 fixes, that is, 6 s, and rows and chunks that wait come and go with the rushes;
+    # the index of the bus recording grows by a line per chunk.
     assert max(allocated[45:]) - max(allocated[30:45]) < 50_000
