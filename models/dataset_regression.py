@@ -26,6 +26,8 @@ REACHES = (0.4, 0.8, 1.6, 3.2)
 """Squared reach of the kernel for each base station, to choose from."""
 NOISES = (0.03, 0.1, 0.3)
 """Variance of noise relative to that of positions, to choose from."""
+ALIKE = 0.5
+"""Squared reach, in standard deviations, within which places are alike when a gain is missing."""
 SHARES = (0.5, 0.75, 0.25, 1.0, 0.0)
 """Shares of the network to choose from; a later one must be better by WORTH than those before it, since the
 groups that judge here have already chosen the network."""
@@ -55,8 +57,9 @@ class GainRegression(nn.Module):
     """Positions from gains alone: kernel ridge regression over the training places.
 
     A sample is a point: of each base station its gain in dB and its loudness beside the loudest, both
-    standardised. One that was not heard counts as the weakest that was. What is beyond all that training saw
-    counts as the outermost that it saw.
+    standardised. In training one that was not heard counts as the weakest that was. Later it may be gone for
+    other reasons than that it is far, so it counts as at the training places whose other gains are alike:
+    weak where it was weak there. What is beyond all that training saw counts as the outermost that it saw.
 
     Args:
         points: Training places, K.
@@ -86,18 +89,32 @@ class GainRegression(nn.Module):
         self.register_buffer("centre_m", torch.zeros(3))
         self.register_buffer("reach", torch.ones(()))
 
-    def points(self, gain_db: Tensor, present: Tensor) -> Tensor:
-        """Gains ``[B, L]``, dB, of links that are there (1) or not (0), as points ``[B, 2 L]``."""
-        gain = torch.where(present > 0, gain_db, self.weakest_db)
-        gain = torch.minimum(torch.maximum(gain, self.weakest_db), self.loudest_db)
+    def filled(self, gain_db: Tensor, heard: Tensor) -> Tensor:
+        """Gains ``[B, L]``, dB, none of them outside what training saw; the weakest where not heard (0)."""
+        gain = torch.where(heard > 0, gain_db, self.weakest_db)
+        return torch.minimum(torch.maximum(gain, self.weakest_db), self.loudest_db)
+
+    def expected(self, gain_db: Tensor, present: Tensor) -> Tensor:
+        """As :meth:`filled`, but what is missing is as at the places where what is there is alike."""
+        present = present.to(gain_db.dtype)
+        gain = self.filled(gain_db, present)
         level = (gain - self.gain_mean) / self.gain_spread
-        loud = torch.minimum(torch.maximum(loudness(gain), self.loud_least), self.loud_most)
+        places = self.places[:, : level.shape[-1]] * math.sqrt(2)
+        there = level * present
+        squared = (there * level).sum(-1)[:, None] + present @ places.square().T - 2 * there @ places.T
+        alike = torch.softmax(-squared / (2 * ALIKE), -1)
+        return torch.where(present > 0, gain, alike @ places * self.gain_spread + self.gain_mean)
+
+    def points(self, gain_db: Tensor) -> Tensor:
+        """Gains ``[B, L]``, dB, as points ``[B, 2 L]``."""
+        level = (gain_db - self.gain_mean) / self.gain_spread
+        loud = torch.minimum(torch.maximum(loudness(gain_db), self.loud_least), self.loud_most)
         loud = (loud - self.loud_mean) / self.loud_spread
         return torch.cat([level, loud], -1) * math.sqrt(0.5)
 
     def forward(self, gain_db: Tensor, present: Tensor) -> Tensor:
-        """Positions ``[B, 3]``, m."""
-        points = self.points(gain_db, present)
+        """Positions ``[B, 3]``, m, from gains ``[B, L]``, dB, of links that are there (1) or not (0)."""
+        points = self.points(self.expected(gain_db, present))
         lengths = points.square().sum(-1)[:, None] + self.places.square().sum(-1)
         squared = (lengths - 2 * points @ self.places.T).clamp(min=0)
         position: Tensor = torch.exp(-squared / (2 * self.reach)) @ self.weight_m + self.centre_m
@@ -134,7 +151,7 @@ def fitted(gain_db: Tensor, heard: Tensor, position_m: Tensor, group: Any) -> tu
     loud = loudness(filled)
     space.loud_least, space.loud_most = loud.amin(0), loud.amax(0)
     space.loud_mean, space.loud_spread = loud.mean(0), loud.std(0, correction=0).clamp(min=1e-3)
-    points, places = space.points(gain, there).numpy(), place.numpy()
+    points, places = space.points(space.filled(gain, there)).numpy(), place.numpy()
     points, places, number = _thinned(points, places, number, len(names))
     weight, best = _chosen(points, places - places.mean(0), number, gain.shape[1])
     result = GainRegression(len(points), gain.shape[1])
