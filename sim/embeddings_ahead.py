@@ -10,12 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -28,8 +26,9 @@ from broker.frame import Frame
 from nodes import BaseStation, Payload, PositioningModel, SendPolicy, Snapshot
 from nodes.encoding import Encoded, encode_array
 from nodes.positioning_model import Embedding
+from sim.embeddings_cache import discard, not_cached, unusable
 from sim.embeddings_file import EmbeddingsFile, EmbeddingsWriter
-from sim.errors import CacheWarning, UserError
+from sim.errors import UserError
 from sim.foresight import Fate, Foreseen, Foresight, Messages
 from sim.interruption import interruption_in_charge
 from sim.scenario import Scenario
@@ -69,8 +68,6 @@ def encode_chunk(
     model: PositioningModel,
     bs_ids: Sequence[str],
     places: Sequence[Place],
-    foresight: Foresight | None = None,
-    heard: Sequence[bool] = (),
 ) -> Chunk:
     """Encode snapshots at every BS; numbers are those of encoding one by one.
 
@@ -79,8 +76,6 @@ def encode_chunk(
         model: encodes.
         bs_ids: the BSs.
         places: the snapshots.
-        foresight: foresees their fixes.
-        heard: from which BSs the central unit will hear.
     """
     pilots = heard_together(channel, places)
     latent = np.empty((len(places), len(bs_ids), model.dims), np.float32)
@@ -89,8 +84,7 @@ def encode_chunk(
         noise_variance = float(channel.noise_variance[column])
         latent[:, column], gain_db[:, column] = encode_array(model, bs, pilots[column], noise_variance)
     slots, antennas, subcarriers = pilots.shape[2:]
-    foreseen = None if foresight is None else foresight.of(latent, gain_db, heard)
-    return Chunk(latent, gain_db, (slots, antennas, subcarriers), foreseen)
+    return Chunk(latent, gain_db, (slots, antennas, subcarriers))
 
 
 def heard_together(channel: Channel, places: Sequence[Place]) -> npt.NDArray[np.complex64]:
@@ -149,7 +143,7 @@ class Source:
             try:
                 self._file = EmbeddingsFile(kept)
             except (OSError, ValueError) as error:
-                self._trouble = _unusable(kept, error)
+                self._trouble = unusable(kept, error)
 
     @property
     def has_file(self) -> bool:
@@ -158,14 +152,21 @@ class Source:
 
     def chunk(self, number: int, places: Sequence[Place], heard: Sequence[bool]) -> Chunk:
         """A block of snapshots, and what becomes of them if the central unit hears from these BSs."""
-        chunk = self._read(number, places, heard)
+        chunk = self.embedded(number, places)
+        if self._foresight is None:
+            return chunk
+        return replace(chunk, foreseen=self._foresight.of(chunk.latent, chunk.gain_db, heard))
+
+    def embedded(self, number: int, places: Sequence[Place]) -> Chunk:
+        """A block of snapshots alone."""
+        chunk = self._read(number, places)
         if chunk is None:
-            chunk = encode_chunk(self._channel, self._model, self._bs_ids, places, self._foresight, heard)
+            chunk = encode_chunk(self._channel, self._model, self._bs_ids, places)
         if self._trouble:
             chunk, self._trouble = replace(chunk, trouble=self._trouble), ""
         return chunk
 
-    def _read(self, number: int, places: Sequence[Place], heard: Sequence[bool]) -> Chunk | None:
+    def _read(self, number: int, places: Sequence[Place]) -> Chunk | None:
         if self._file is None:
             return None
         try:
@@ -173,21 +174,16 @@ class Source:
             if latent.shape[1:] != (len(self._bs_ids), self._model.dims):
                 raise ValueError("embeddings of another size")
         except (OSError, ValueError) as error:
-            self._trouble = _unusable(self._file.path, error)
+            self._trouble = unusable(self._file.path, error)
             self.close()
             return None
-        foreseen = None if self._foresight is None else self._foresight.of(latent, gain_db, heard)
-        return Chunk(latent, gain_db, self._file.csi_shape, foreseen)
+        return Chunk(latent, gain_db, self._file.csi_shape)
 
     def close(self) -> None:
         """Give the file back."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-
-def _unusable(path: Path, error: Exception) -> str:
-    return f"{path}: cannot be used, computing again: {error}"
 
 
 class EmbeddingsAhead:
@@ -253,7 +249,8 @@ class EmbeddingsAhead:
         row = self._find((ue, index))
         assert self._chunk is not None
         if not len(self._chunk.latent):  # nobody foresaw that it would be wanted
-            again = self._source.chunk(self._number, list(self._row), self.heard)
+            again = self._source.embedded(self._number, list(self._row))
+            self._tell(again)
             self._chunk = replace(again, foreseen=self._chunk.foreseen)
         return Encoded(self._chunk.latent[row, column], float(self._chunk.gain_db[row, column]))
 
@@ -296,19 +293,21 @@ class EmbeddingsAhead:
     def _next_chunk(self) -> tuple[int, list[Place], Chunk]:
         """Raises StopIteration after the last one."""
         number, places, chunk = self._made()
-        if chunk.trouble and self._kept is not None:
-            warnings.warn(chunk.trouble, CacheWarning, stacklevel=2)
-            with suppress(OSError):
-                self._kept.unlink(missing_ok=True)  # that the next run may write a good one
+        self._tell(chunk)
         if self._writer is not None:
             self._write(self._writer, chunk, is_last=number == self._blocks - 1)
         return number, places, chunk
+
+    def _tell(self, chunk: Chunk) -> None:
+        """Tell what was wrong with the file when a chunk was made."""
+        if chunk.trouble and self._kept is not None:
+            discard(self._kept, chunk.trouble)
 
     def _begin_writing(self, path: Path) -> EmbeddingsWriter | None:
         try:
             return EmbeddingsWriter(path)
         except OSError as error:
-            warnings.warn(f"{path}: not cached: {error.strerror}", CacheWarning, stacklevel=3)
+            not_cached(path, error)
             return None
 
     def _write(self, writer: EmbeddingsWriter, chunk: Chunk, *, is_last: bool) -> None:
@@ -318,7 +317,7 @@ class EmbeddingsAhead:
                 writer.finish(chunk.csi_shape)
                 self._writer = None
         except OSError as error:
-            warnings.warn(f"{self._kept}: not cached: {error.strerror}", CacheWarning, stacklevel=3)
+            not_cached(writer.path, error)
             writer.abandon()
             self._writer = None
 
@@ -451,9 +450,8 @@ def early_stations(
 
 def processes_worth_it(scenario: Scenario) -> int:
     """How many processes to encode in: all cores but the run's own if there is much to encode, else none."""
-    snapshots = sum(len(scenario.sample_times_ns(ue)) for ue in scenario.ue_ids)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, snapshots // WORTH_A_PROCESS)
+    return min(cores - 1, scenario.num_snapshots // WORTH_A_PROCESS)
 
 
 def _pool(

@@ -7,11 +7,13 @@ import importlib.metadata
 import json
 import os
 import platform
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from sim.errors import CacheWarning
 from sim.scenario import Scenario
 
 DECIDES = ("seed", "duration", "deployment", "clock", "ues")
@@ -78,9 +80,25 @@ def processor() -> str:
 
 def worth_keeping(scenario: Scenario, dims: int) -> bool:
     """Whether a run should look in the cache for its embeddings, and leave them there."""
-    snapshots = sum(len(scenario.sample_times_ns(ue)) for ue in scenario.ue_ids)
-    num_bytes = snapshots * len(scenario.bs_ids) * dims * np.dtype(np.float32).itemsize
-    return snapshots >= WORTH_KEEPING and num_bytes <= MOST_BYTES
+    num_bytes = scenario.num_snapshots * len(scenario.bs_ids) * dims * np.dtype(np.float32).itemsize
+    return scenario.num_snapshots >= WORTH_KEEPING and num_bytes <= MOST_BYTES
+
+
+def unusable(path: Path, error: Exception) -> str:
+    """What there is to say of a file that cannot be read."""
+    return f"{path}: cannot be used, computing again: {error}"
+
+
+def discard(path: Path, trouble: str) -> None:
+    """Tell what is wrong with a file, and remove it, so that a good one can take its place."""
+    warnings.warn(trouble, CacheWarning, stacklevel=3)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def not_cached(path: Path, error: OSError) -> None:
+    """Tell why a file could not be written."""
+    warnings.warn(f"{path}: not cached: {error.strerror}", CacheWarning, stacklevel=3)
 
 
 def used(path: Path) -> None:

@@ -6,8 +6,7 @@ import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,14 +69,6 @@ class EmbeddingsFile:
         self._arrays.close()
         self._stream.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 class EmbeddingsWriter:
     """Writes embeddings under another name until they are complete: whole, or not at all.
@@ -90,7 +81,7 @@ class EmbeddingsWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._unfinished = path.with_name(f"{path.name}.{os.getpid()}.writing")
         self._archive = zipfile.ZipFile(self._unfinished, "w")
@@ -106,7 +97,7 @@ class EmbeddingsWriter:
         """That was the last one."""
         self._write("csi_shape", np.array(csi_shape))
         self._archive.close()
-        self._unfinished.rename(self._path)
+        self._unfinished.rename(self.path)
 
     def abandon(self) -> None:
         """Leave nothing behind; after `finish` there is nothing to leave."""

@@ -52,7 +52,7 @@ class McapFile:
     """A recording that is valid up to its last whole chunk, and as a whole once it is finished.
 
     Chunks are compressed in a thread: that takes a twentieth of a run of many UEs, and nothing of Python. So
-    the chunk that is full last is written with the next one, by `flush`, or by `finish`.
+    the chunk that is full last is written with the next one, or by `finish`.
 
     Args:
         stream: open for writing, at its beginning.
@@ -148,11 +148,6 @@ class McapFile:
         # The checksum covers all from the summary on up to itself, the last four bytes of the footer.
         footer.summary_crc = zlib.crc32(body + record(footer)[:-4])
         self._put(body + record(footer) + MAGIC)
-
-    def flush(self) -> None:
-        """Write all chunks that are full."""
-        self._write_chunk()
-        self._stream.flush()
 
     def _begin_chunk(self) -> None:
         self._parts: list[bytes] = []

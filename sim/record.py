@@ -144,10 +144,6 @@ class BusWriter:
             self.listener(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
         self._add(topic, schema, "json", _JSON(content), t_sample_ns, t_ns, seq)
 
-    def flush(self) -> None:
-        """Hand full chunks to the operating system."""
-        self._file.flush()
-
     def close(self) -> None:
         """Write the index and end the file."""
         self._file.finish()

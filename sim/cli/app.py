@@ -25,6 +25,7 @@ from sim.cli.trace import trace
 from sim.cli.train import train
 from sim.cli.validate import validate
 from sim.cli.view import view
+from sim.errors import CacheWarning, UserError
 
 USER_ERROR = 2
 
@@ -35,8 +36,6 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
         try:
-            from sim.errors import CacheWarning
-
             with warnings.catch_warnings():
                 warnings.simplefilter("always", CacheWarning)
                 warnings.showwarning = partial(shown, warnings.showwarning)
@@ -50,8 +49,6 @@ class Commands(TyperGroup):
 
 def shown(usual: Callable[..., None], message: Warning | str, *about: Any, **named: Any) -> None:
     """Show what is wrong with the user's cache as one line; other warnings as usual."""
-    from sim.errors import CacheWarning
-
     if isinstance(message, CacheWarning):
         typer.echo(str(message), err=True)
     else:
@@ -60,8 +57,6 @@ def shown(usual: Callable[..., None], message: Warning | str, *about: Any, **nam
 
 def is_user_error(error: Exception) -> bool:
     """Whether the user can put it right; `models`, which imports nothing of ours, has its own such errors."""
-    from sim.errors import UserError
-
     return isinstance(error, UserError) or type(error).__module__.startswith("models.")
 
 

@@ -28,12 +28,11 @@ def validate(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help
 
 def in_short(scenario: Scenario) -> str:
     """What a scenario holds, in one line."""
-    snapshots = sum(len(scenario.sample_times_ns(ue)) for ue in scenario.ues)
     return ", ".join(
         [
             f"{scenario.duration:g} s",
             counted(len(scenario.ues), "UE"),
-            counted(snapshots, "snapshot"),
+            counted(scenario.num_snapshots, "snapshot"),
             counted(len(scenario.bs_ids), "base station"),
             counted(len(scenario.faults), "fault"),
         ]

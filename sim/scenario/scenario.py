@@ -255,6 +255,11 @@ class Scenario(Part):
         stop = self.ues[ue].stop
         return self.duration if stop is None else min(stop, self.duration)
 
+    @property
+    def num_snapshots(self) -> int:
+        """Snapshots of all UEs."""
+        return sum(len(self.sample_times_ns(ue)) for ue in self.ue_ids)
+
     def sample_times_ns(self, ue: str) -> NDArray[np.int64]:
         """Times of a UE's snapshots since the start of the run, ``[n]``, ns."""
         own = self.ues[ue]

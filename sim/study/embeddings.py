@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,8 @@ import numpy.typing as npt
 
 from nodes import PositioningModel
 from sim.embeddings_ahead import EmbeddingsAhead, in_blocks
-from sim.embeddings_cache import embeddings_path, used
+from sim.embeddings_cache import discard, embeddings_path, unusable, used
 from sim.embeddings_file import EmbeddingsFile
-from sim.errors import CacheWarning
 from sim.scenario import Scenario
 from sim.world import Channel
 
@@ -90,7 +88,7 @@ def embed(
         for places, chunk in ahead.chunks():
             shape = chunk.csi_shape
             embeddings.fill(places, chunk.latent, chunk.gain_db)
-    return Embeddings(embeddings.latent, embeddings.gain_db, shape)
+    return replace(embeddings, csi_shape=shape)
 
 
 def read(path: Path, scenario: Scenario, dims: int) -> Embeddings | None:
@@ -99,12 +97,10 @@ def read(path: Path, scenario: Scenario, dims: int) -> Embeddings | None:
         return None
     embeddings = Embeddings.room(scenario, dims)
     try:
-        with EmbeddingsFile(path) as file:
+        with closing(EmbeddingsFile(path)) as file:
             for number, places in enumerate(in_blocks(scenario)):
                 embeddings.fill(places, *file.block(number, len(places)))
     except (OSError, ValueError) as error:
-        warnings.warn(f"{path}: cannot be used, computing again: {error}", CacheWarning, stacklevel=3)
-        with suppress(OSError):
-            path.unlink()
+        discard(path, unusable(path, error))
         return None
-    return Embeddings(embeddings.latent, embeddings.gain_db, file.csi_shape)
+    return replace(embeddings, csi_shape=file.csi_shape)

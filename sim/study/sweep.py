@@ -120,7 +120,7 @@ class _Sweeping:
         self._identity = [study.digest(), weights]
         self._schema = schema_of(study).with_metadata({IDENTITY: json.dumps(self._identity)})
         """Of chunks, which keep whose they are."""
-        frames = len(base.bs_ids) * sum(len(base.sample_times_ns(ue)) for ue in base.ue_ids)
+        frames = len(base.bs_ids) * base.num_snapshots
         self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
         self._digests: dict[Any, str] = {}
         self._keys: list[str] = []

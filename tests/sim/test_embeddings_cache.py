@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_blocks_come_back_as_they_went(tmp_path: Path) -> None:
         writer.add(*block)
     assert not (tmp_path / "file.npz").exists()
     writer.finish((10, 8, 24))
-    with EmbeddingsFile(tmp_path / "file.npz") as file:
+    with closing(EmbeddingsFile(tmp_path / "file.npz")) as file:
         assert file.csi_shape == (10, 8, 24)
         for number in (2, 0, 1):
             latent, gain_db = file.block(number, len(blocks[number][0]))
