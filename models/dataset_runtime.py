@@ -88,9 +88,15 @@ class DatasetModel:
     def _sizes(self) -> tuple[int, int, int]:
         return self.link_shape.slots, self.link_shape.antennas, self.link_shape.subcarriers
 
-    def encode_many(self, bs: int, csi: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Latents ``[n, dims]`` and gains in dB ``[n]`` of CSI ``[n, slot, antenna, subcarrier]``."""
-        features, gain_db = link_features(csi, self.noise_variance)
+    def encode_many(
+        self, bs: int, csi: NDArray[Any], noise_variance: float | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Latents ``[n, dims]`` and gains in dB ``[n]`` of CSI ``[n, slot, antenna, subcarrier]``.
+
+        Gains are over the noise of the training, or over that of this CSI if both are known.
+        """
+        known = self.noise_variance is not None and noise_variance is not None
+        features, gain_db = link_features(csi, noise_variance if known else self.noise_variance)
         latent = self._encoder[bs].run(["latent"], {"features": features})[0]
         return latent.astype(np.float32), gain_db
 
@@ -116,21 +122,26 @@ class DatasetModel:
         position = position.astype(np.float64) + self.origin_m
         return position, calibrated(covariance.astype(np.float64), self.axis_scale)
 
-    def locate(self, csi: NDArray[Any], heard: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    def locate(
+        self, csi: NDArray[Any], heard: NDArray[np.bool_], noise_variance: float | None = None
+    ) -> tuple[Floats, Floats]:
         """Positions and covariances of snapshots, over quantised messages.
 
         Args:
             csi: ``[n, bs, slot, antenna, subcarrier]``.
             heard: ``[n, bs]``.
+            noise_variance: In the units of ``|csi|^2``; None: that of the training.
         """
         found = [
-            self._locate(csi[start : start + BATCH], heard[start : start + BATCH])
+            self._locate(csi[start : start + BATCH], heard[start : start + BATCH], noise_variance)
             for start in range(0, len(csi), BATCH)
         ]
         return np.concatenate([one for one, _ in found]), np.concatenate([other for _, other in found])
 
-    def _locate(self, csi: NDArray[Any], heard: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        parts = [self.encode_many(bs, csi[:, bs]) for bs in range(len(self.bs_ids))]
+    def _locate(
+        self, csi: NDArray[Any], heard: NDArray[np.bool_], noise_variance: float | None
+    ) -> tuple[Floats, Floats]:
+        parts = [self.encode_many(bs, csi[:, bs], noise_variance) for bs in range(len(self.bs_ids))]
         latents = np.stack([latent for latent, _ in parts], axis=1)
         gain_db = np.stack([gain for _, gain in parts], axis=1)
         steps = self.steps[:, None]

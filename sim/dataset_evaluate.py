@@ -80,7 +80,8 @@ def evaluate_on_dataset(
     judged = judged_rows(dataset, model.split, whole=whole)
     report(f"judged on {judged.about}")
     truth = dataset.position_m[judged.rows]
-    position, covariance = model.locate(dataset.csi[judged.rows], dataset.heard[judged.rows])
+    noise_variance = None if same else dataset.noise_variance
+    position, covariance = model.locate(dataset.csi[judged.rows], dataset.heard[judged.rows], noise_variance)
     found: dict[str, tuple[Floats, Floats | None]] = {OURS: (position, covariance)}
     if same:
         found |= {name: (one, None) for name, one in references(dataset, model.split, judged.rows).items()}

@@ -94,6 +94,20 @@ def test_a_base_station_that_was_never_heard_in_training() -> None:
     assert mean_m[0] == pytest.approx(mean_m[1], abs=0.02)
 
 
+def test_another_file_in_other_units_is_judged_alike() -> None:
+    values = arrays(places=40)
+    write(Path("set.h5"), values, noise_variance=4e-6)
+    said(command("train", "--dataset", "set.h5", "--epochs", "8"))
+    mean_m = []
+    for scale in (1.0001, 10.0):
+        other = values | {"csi_magnitude": values["csi_magnitude"] * np.float32(scale)}
+        write(Path("other.h5"), other, noise_variance=4e-6 * scale**2)
+        line = ("evaluate", "--dataset", "other.h5", "--model", "set-model", "--whole", "--json", "rows.json")
+        said(command(*line))
+        mean_m.append(json.loads(Path("rows.json").read_text())[0]["mean_m"])
+    assert mean_m[1] == pytest.approx(mean_m[0], abs=0.01)
+
+
 @pytest.mark.parametrize("scale", [1e-25, 1e22])
 def test_neighbours_at_extreme_scales(scale: float) -> None:
     dataset = read_dataset(write(Path("set.h5"), arrays(places=40)))
