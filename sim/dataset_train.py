@@ -46,8 +46,8 @@ def train_on_dataset(
     if started() > 1:
         raise UserError("--dataset trains in one process: call it without torchrun")
     folder = options.out or Path(f"{path.stem}-model")
-    state = folder.with_name(folder.name + ".state.pt")
     make_room(folder)
+    state = folder.with_name(folder.name + ".state.pt")
     dataset = read_dataset(path)
     split = split_of(dataset, seed)
     describe(dataset, split, report)

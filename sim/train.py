@@ -154,6 +154,8 @@ def places(config: TrainingConfig, options: TrainOptions) -> tuple[Path, Path]:
 
 def make_room(folder: Path) -> None:
     """Raise a UserError if the folder cannot be used, or would be lost: it holds what is no model."""
+    if folder.name in ("", ".."):
+        raise UserError(f"{folder}: a model needs a folder of its own, by name: --out {folder / 'model'}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         foreign = [path.name for path in folder.iterdir() if not is_of_model(path)] if folder.exists() else []
