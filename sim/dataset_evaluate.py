@@ -170,6 +170,8 @@ def print_dataset_rows(rows: Sequence[dict[str, Any]], console: Console | None =
     console = console or Console()
     errors = empty_table("system", "mean", "95 %", "median", "e90", left=1)
     axes = empty_table("", "H 50", "H 90", "V 50", "V 90", "within 1 m H, 3 m V", left=1)
+    for table in (errors, axes):
+        table.columns[0].no_wrap = False  # where a line is too short for all, names give way, not numbers
     for row in rows:
         around = row["intervals"].get("mean_m")
         errors.add_row(

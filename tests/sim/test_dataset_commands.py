@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from models.dataset import read_dataset, split_of
 from sim.cli.app import app
-from sim.dataset_evaluate import references
+from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows, references
 from tests.models.dataset_kit import arrays, write
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,19 @@ def test_only_held_out_groups_are_judged(trained: Path) -> None:
     assert rows[0]["anees"] > 0
     assert "anees" not in rows[1]
     assert rows[0]["payload_bits"] == 160
+
+
+def test_numbers_are_whole_on_a_terminal_of_80_columns(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = evaluate_on_dataset(trained / "set.h5", trained / "model")
+    for row in rows[1:]:
+        row["system"] = "nearest neighbours (100, gain and spectrum)"
+    capsys.readouterr()
+    print_dataset_rows(rows, Console(width=80))
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert f" {rows[0]['h90_m']:.2f} " in printed
 
 
 def test_another_file_is_judged_as_a_whole_or_not_at_all(trained: Path) -> None:
