@@ -173,7 +173,7 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
     """Groups for training, validation and test, drawn evenly; the same for the same file and seed.
 
     Raises:
-        DatasetError: There are too few groups.
+        DatasetError: There are too few groups, or those to train on are all of one place.
     """
     grouping = _grouping(dataset)
     names = np.unique(grouping.labels(dataset))
@@ -188,7 +188,13 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
     drawn = names[np.random.default_rng(seed).permutation(len(names))]
     held = max(1, round(HELD_OUT_SHARE * len(names)))
     test, validation, training = drawn[:held], drawn[held : 2 * held], drawn[2 * held :]
-    return Split(grouping, seed, *(tuple(map(str, sorted(part))) for part in (training, validation, test)))
+    split = Split(grouping, seed, *(tuple(map(str, sorted(part))) for part in (training, validation, test)))
+    if not (dataset.position_m[split.rows(dataset, "training")].std(axis=0) > SAME_PLACE_M).any():
+        raise DatasetError(
+            f"{dataset.name}: positions of the training groups vary by less than "
+            f"{SAME_PLACE_M * 100:.0f} cm; there is nothing to learn (are they in metres?)"
+        )
+    return split
 
 
 def _grouping(dataset: Dataset) -> Grouping:

@@ -53,6 +53,7 @@ MAGNITUDE = arrays()["csi_magnitude"]
         (changed(trajectory_id=np.arange(120) % 5), "samples of 5 trajectories; at least 6 are needed"),
         (changed(position_m=np.round(POSITION * 0 + np.arange(120)[:, None] % 4)), "samples of 4 places"),
         (changed(position_m=POSITION * 0), "all samples are of one place"),
+        (changed(position_m=POSITION * 0.0015), "vary by less than 1 cm; there is nothing to learn"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, values: dict[str, Any], said: str) -> None:
