@@ -337,9 +337,10 @@ def _numbers(
     values: NDArray[np.float64] = stored[()].astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
     if len(wrong):
+        remedy = f"give all of them, or no {name}" if optional else "leave them out"
         raise DatasetError(
             f"{path}: {name} is not finite in {len(wrong)} of {len(values)} rows, first in row {wrong[0]}: "
-            "leave them out"
+            f"{remedy}"
         )
     return values
 

@@ -48,6 +48,10 @@ MAGNITUDE = arrays()["csi_magnitude"]
         (changed(position_m=POSITION[:-1]), "not float32 [119, 3]"),
         (changed(position_m=not_a_number(POSITION, 7)), "not finite in 1 of 120 rows, first in row 7"),
         (changed(bs_position_m=np.zeros((3, 3))), "bs_position_m must be numbers [4, 3]"),
+        (
+            changed(bs_position_m=not_a_number(np.zeros((4, 3)), 1)),
+            "first in row 1: give all of them, or no bs_position_m",
+        ),
         (changed(trajectory_id=np.zeros(120)), "trajectory_id must be whole numbers or text [120]"),
         (changed(time_s=np.zeros(3)), "time_s must be numbers [120]"),
         (changed(trajectory_id=np.arange(120) % 5), "samples of 5 trajectories; at least 6 are needed"),
