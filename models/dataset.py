@@ -20,6 +20,8 @@ SAME_PLACE_M = 0.01
 """Positions that agree to a centimetre are one place, whatever the tolerance."""
 CELLS = 100
 """About as many cells as the area is cut into where (almost) every sample has a place of its own."""
+TALL = 3
+"""Samples are cut by height where it varies this many times as much as the place on the ground."""
 MIN_GROUPS = 6
 HELD_OUT_SHARE = 0.15
 """Of the groups, for validation, and as many again for testing."""
@@ -80,8 +82,8 @@ class Grouping:
 
     Attributes:
         by: ``trajectory_id``; ``position`` if many samples share each place; ``cell`` if almost each has its
-            own.
-        cell_m: Side of the square cells.
+            own; ``height`` if those lie above each other.
+        cell_m: Side of the square cells, or height of the slices.
         within_m: Steps up to which positions are connected to places; 0: positions are of one place if they
             agree to a centimetre, and squares may cut places.
     """
@@ -116,7 +118,8 @@ class Grouping:
             place = linked(position_m, self.within_m)
             moved = ways(position_m, place, self.within_m)
             position_m = np.where(moved[:, None], position_m, _smallest(position_m, place))
-        return _named(np.floor(position_m[:, :2] / self.cell_m).astype(np.int64))
+        cut = position_m[:, 2:] if self.by == "height" else position_m[:, :2]
+        return _named(np.floor(cut / self.cell_m).astype(np.int64))
 
     def known(self, dataset: Dataset, names: Collection[str]) -> NDArray[np.bool_]:
         """Which samples ``[sample]`` are of groups with these names, or of the places that they name.
@@ -136,6 +139,7 @@ class Grouping:
             "trajectory_id": "by trajectory_id",
             "position": f"by position{joined}",
             "cell": f"by squares of {self.cell_m:.3g} m",
+            "height": f"by slices of {self.cell_m:.3g} m of height",
         }[self.by]
 
 
@@ -207,8 +211,12 @@ def _grouping(dataset: Dataset) -> Grouping:
     if 2 * places <= len(dataset):
         return Grouping("position", within_m=found.within_m)
     extent = np.ptp(position_m[:, :2], axis=0)
+    height_m = float(np.ptp(position_m[:, 2]))
+    joined_m = max(found.largest_m, TOLERANCES_M[0])
+    if height_m > TALL * float(extent.max()):
+        return Grouping("height", height_m * 3 / CELLS, joined_m)
     side = max(float(np.sqrt(extent[0] * extent[1] / CELLS)), float(extent.max()) * 3 / CELLS)
-    return Grouping("cell", side, max(found.largest_m, TOLERANCES_M[0])) if side > 0 else by_position
+    return Grouping("cell", side, joined_m) if side > 0 else by_position
 
 
 def _smallest(values: NDArray[Any], number: NDArray[np.int64]) -> NDArray[Any]:

@@ -106,6 +106,19 @@ def test_who_moves_is_grouped_by_squares(position_m: Any) -> None:
     assert sorted(np.concatenate(rows)) == list(range(len(dataset)))
 
 
+@pytest.mark.parametrize("scatter_m", [0.0, 0.02, 0.5])
+def test_who_rises_is_grouped_by_slices_of_the_height(scatter_m: float) -> None:
+    """Squares of the ground would be as small as the scatter, and divide samples that are neighbours."""
+    rise_m = np.linspace([7, 8, 0], [7, 8, 60], 1_200)
+    rise_m[:, :2] += np.random.default_rng(5).normal(0, scatter_m, (1_200, 2))
+    dataset = at(rise_m)
+    split = split_of(dataset)
+    assert str(split.grouping) == "by slices of 1.8 m of height"
+    assert sum(len(getattr(split, part)) for part in PARTS) == 34
+    label = split.grouping.labels(dataset)
+    assert all(np.ptp(rise_m[label == name, 2]) < 3.6 for name in np.unique(label))
+
+
 def test_squares_do_not_cut_places() -> None:
     """Three samples at each of some places on edges of squares, one elsewhere: too few to go by place."""
     places = np.random.default_rng(8).uniform(0, 30, (402, 3)) * [1, 1, 0]
