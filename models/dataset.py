@@ -184,7 +184,9 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
     if not (np.ptp(dataset.position_m, axis=0) > SAME_PLACE_M).any():
         raise DatasetError(f"{dataset.name}: all samples are of one place; there is nothing to learn")
     if len(names) < MIN_GROUPS:
-        what = "trajectories" if grouping.by == "trajectory_id" else "places"
+        what = {"trajectory_id": "trajectories", "position": "places"}.get(
+            grouping.by, f"{str(grouping).removeprefix('by ')} (trajectory_id can name other groups)"
+        )
         raise DatasetError(
             f"{dataset.name}: samples of {len(names)} {what}; at least {MIN_GROUPS} are needed, since whole "
             "groups are held out, never single samples"

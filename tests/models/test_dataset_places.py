@@ -119,6 +119,13 @@ def test_who_rises_is_grouped_by_slices_of_the_height(scatter_m: float) -> None:
     assert all(np.ptp(rise_m[label == name, 2]) < 3.6 for name in np.unique(label))
 
 
+def test_two_rooms_far_apart_are_too_few_squares() -> None:
+    room_m = np.random.default_rng(4).uniform(0, 10, (500, 3))
+    said = r"samples of 2 squares of 30\.\d m \(trajectory_id can name other groups\); at least 6 are needed"
+    with pytest.raises(DatasetError, match=said):
+        split_of(at(np.concatenate([room_m, room_m + np.array([1_000, 0, 0])])))
+
+
 def test_squares_do_not_cut_places() -> None:
     """Three samples at each of some places on edges of squares, one elsewhere: too few to go by place."""
     places = np.random.default_rng(8).uniform(0, 30, (402, 3)) * [1, 1, 0]
