@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,14 +143,15 @@ def places(config: TrainingConfig, options: TrainOptions) -> tuple[Path, Path]:
     """Where the model goes, and where the state of its training is kept.
 
     Raises:
-        UserError: The folder holds what is no model: it would be lost.
+        UserError: The folder holds what is no model: it would be lost. Or nothing can be written there.
     """
     from models.runtime import WEIGHTS
 
+    folder = options.out or WEIGHTS / config.name
+    make_room(folder)
     if options.out is None:
-        return WEIGHTS / config.name, traces_cache().parent / "training" / f"{config.name}.pt"
-    make_room(options.out)
-    return options.out, options.out.with_name(options.out.name + ".state.pt")
+        return folder, traces_cache().parent / "training" / f"{config.name}.pt"
+    return folder, folder.with_name(folder.name + ".state.pt")
 
 
 def make_room(folder: Path) -> None:
@@ -158,6 +160,7 @@ def make_room(folder: Path) -> None:
         raise UserError(f"{folder}: a model needs a folder of its own, by name: --out {folder / 'model'}")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder.parent).close()  # now, not when hours of work are to be written there
         foreign = [path.name for path in folder.iterdir() if not is_of_model(path)] if folder.exists() else []
     except OSError as error:
         raise UserError(f"{folder}: cannot be used ({error.strerror})") from error

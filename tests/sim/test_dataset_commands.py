@@ -151,6 +151,7 @@ def test_training_goes_on_where_it_stopped(trained: Path) -> None:
         (("train", "--dataset", "none.h5"), "none.h5: no such file"),
         (("train", "--dataset", "none.h5", "--chunks", "1"), "--chunks is for the munich6 benchmark"),
         (("train", "--dataset", "none.h5", "--out", "."), ".: a model needs a folder of its own, by name"),
+        (("train", "--dataset", "none.h5", "--out", "/proc/model"), "/proc/model: cannot be used ("),
         (("train", "--dataset", "none.h5", "--out", ".."), "..: a model needs a folder of its own, by name"),
         (("train", "a.yaml", "--epochs", "1"), "--epochs and --seed are for --dataset"),
         (("evaluate", "--dataset", "none.h5"), "--dataset needs exactly one --model FOLDER"),

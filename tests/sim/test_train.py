@@ -255,6 +255,7 @@ def test_a_folder_that_holds_something_else() -> None:
     assert line == "precious: would be replaced, but holds more than a model: thesis.tex"
     Path("file").write_text("")
     assert refused("tiny.yaml", "--out", "file").startswith("file: cannot be used (")
+    assert refused("tiny.yaml", "--out", "/proc/model").startswith("/proc/model: cannot be used (")
     assert refused("tiny.yaml", "--out", ".").startswith(".: a model needs a folder of its own, by name")
 
 
