@@ -170,7 +170,7 @@ def make_room(folder: Path) -> None:
 
 def is_of_model(path: Path) -> bool:
     """Whether a file is one of those that an exported model consists of."""
-    return path.name in ("model.json", "estimator.npz") or path.suffix == ".onnx"
+    return path.name in ("model.json", "estimator.npz", "fusion.onnx") or path.match("encoder-*.onnx")
 
 
 def set_aside(state: Path, options: TrainOptions, report: Report) -> None:

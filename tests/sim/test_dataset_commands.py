@@ -176,6 +176,10 @@ def test_a_folder_that_holds_something_else(trained: Path) -> None:
     Path("precious/thesis.txt").write_text("years of work")
     result = command("train", "--dataset", str(trained / "set.h5"), "--out", "precious")
     assert "would be replaced, but holds more than a model: thesis.txt" in said(result, 2)
+    Path("networks").mkdir()
+    Path("networks/of-others.onnx").write_text("also precious")
+    result = command("train", "--dataset", str(trained / "set.h5"), "--out", "networks")
+    assert "would be replaced, but holds more than a model: of-others.onnx" in said(result, 2)
 
 
 def test_the_example_writes_a_set_that_can_be_read() -> None:
