@@ -183,7 +183,10 @@ def set_aside(state: Path, options: TrainOptions, report: Report) -> None:
 
 def renamed(state: Path) -> Path:
     """A state out of the way of a new one; gives where it is now."""
-    before = state.with_suffix(".before.pt")
+    before, number = state.with_suffix(".before.pt"), 1
+    while before.exists():
+        number += 1
+        before = state.with_suffix(f".before-{number}.pt")
     state.replace(before)
     return before
 

@@ -172,7 +172,10 @@ def test_a_training_that_is_not_resumed_keeps_the_old_state() -> None:
     train("tiny.yaml", "--minutes", "0", "--out", "mine")
     again = train("tiny.yaml", "--minutes", "0", "--out", "mine")
     assert "the state of an earlier training is now mine.state.before.pt" in again.stdout
-    assert Path("mine.state.before.pt").is_file()
+    first = Path("mine.state.before.pt").read_bytes()
+    third = train("tiny.yaml", "--minutes", "0", "--out", "mine")
+    assert "the state of an earlier training is now mine.state.before-2.pt" in third.stdout
+    assert Path("mine.state.before.pt").read_bytes() == first
     fresh = train("tiny.yaml", "--minutes", "0", "--resume", "--out", "other")
     assert "there is no other.state.pt to resume: starting anew" in fresh.stdout
 
