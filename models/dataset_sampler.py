@@ -96,11 +96,12 @@ class DatasetSampler:
 
     def state(self) -> dict[str, Any]:
         """Where the draws are, for :meth:`restore`."""
-        return {"generator": self.generator.get_state()}
+        return {"generator": self.generator.get_state(), "seconds_making": self.seconds_making}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on drawing where :meth:`state` was taken."""
         self.generator.set_state(state["generator"].cpu())
+        self.seconds_making = state.get("seconds_making", 0.0)  # states of older versions have none
 
     def reseed(self, seed: int) -> None:
         """Draw from now on as a new sampler of this seed does."""

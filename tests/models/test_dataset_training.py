@@ -233,6 +233,7 @@ def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
     part.keep()
     resumed = trainer_of(dataset, tmp_path / "part.pt", config)
     assert resumed.done == 7 * 64
+    assert resumed.samples.seconds_making == part.samples.seconds_making > 0
     for _ in range(3):
         assert resumed.step() == part.step()
     ended = trainer_of(dataset, tmp_path / "whole.pt", config)
