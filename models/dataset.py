@@ -179,7 +179,7 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
     Raises:
         DatasetError: There are too few groups, or those to train on are all of one place.
     """
-    grouping = _grouping(dataset)
+    grouping = grouping_of(dataset)
     names = np.unique(grouping.labels(dataset))
     if not (np.ptp(dataset.position_m, axis=0) > SAME_PLACE_M).any():
         raise DatasetError(f"{dataset.name}: all samples are of one place; there is nothing to learn")
@@ -203,7 +203,8 @@ def split_of(dataset: Dataset, seed: int = 1) -> Split:
     return split
 
 
-def _grouping(dataset: Dataset) -> Grouping:
+def grouping_of(dataset: Dataset) -> Grouping:
+    """By what samples of a data set belong together: its own names of trajectories, or their positions."""
     if dataset.trajectory is not None:
         return Grouping("trajectory_id")
     position_m = dataset.position_m
@@ -306,7 +307,11 @@ def _csi(path: Path, file: Any) -> NDArray[Any]:
         raise DatasetError(f"{path}: {name} must be {AXES}, none of them empty, not {list(stored.shape)}")
     kinds, wanted = ("c", "complex64") if name == "csi" else ("fiu", "float32")
     if stored.dtype.kind not in kinds:
-        other = "; magnitudes alone go into csi_magnitude" if name == "csi" else ""
+        other = ""
+        if name == "csi":
+            fields = stored.dtype.names or ()
+            pair = f"; its fields {' and '.join(fields)} have to be put together as one complex number"
+            other = pair if len(fields) == 2 else "; magnitudes alone go into csi_magnitude"
         raise DatasetError(f"{path}: {name} must be {wanted}, not {stored.dtype}{other}")
     values: NDArray[Any] = stored[()].astype(wanted, copy=False)
     if name == "csi_magnitude" and (values < 0).any():

@@ -100,12 +100,16 @@ def judged_rows(dataset: Dataset, split: Split, *, whole: bool) -> Judged:
         about = f"{len(rows)} samples of the {len(split.test)} groups held out for testing"
     else:
         rows = np.arange(len(dataset))
-        labels = split.grouping.labels(dataset)
-        known = split.grouping.known(dataset, [*split.training, *split.validation])
-        about = (
-            f"all {len(rows)} samples of another file; {known.sum()} of them are of groups named like "
-            "groups of the training"
-        )
+        about = f"all {len(rows)} samples of another file"
+        if split.grouping.by == "trajectory_id" and dataset.trajectory is None:
+            from models.dataset import grouping_of
+
+            labels = grouping_of(dataset).labels(dataset)
+            about += ", which has no trajectory_id to tell which of them the training knew"
+        else:
+            labels = split.grouping.labels(dataset)
+            known = split.grouping.known(dataset, [*split.training, *split.validation])
+            about += f"; {known.sum()} of them are of groups named like groups of the training"
     order = np.argsort(labels, kind="stable")
     _, number = np.unique(labels[order], return_inverse=True)
     return Judged(rows[order], number.astype(np.int64), about)

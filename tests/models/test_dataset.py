@@ -38,6 +38,10 @@ MAGNITUDE = arrays()["csi_magnitude"]
         (changed(csi_magnitude=MAGNITUDE[:, :, :, :0]), "none of them empty"),
         (changed(csi_magnitude=MAGNITUDE.astype("c8")), "csi_magnitude must be float32, not complex64"),
         (changed(csi_magnitude=None, csi=MAGNITUDE), "magnitudes alone go into csi_magnitude"),
+        (
+            changed(csi_magnitude=None, csi=np.zeros(MAGNITUDE.shape, [("real", "f4"), ("imag", "f4")])),
+            "its fields real and imag have to be put together",
+        ),
         (changed(csi_magnitude=-MAGNITUDE), "must not be negative (are these decibels?)"),
         (changed(csi_magnitude=0 * MAGNITUDE), "no base station heard anything"),
         (changed(position_m=None), "position_m is missing; found: bs_position_m, csi_magnitude"),

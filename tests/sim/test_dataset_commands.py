@@ -91,6 +91,15 @@ def test_another_file_is_judged_as_a_whole_or_not_at_all(trained: Path) -> None:
     assert "the model was trained on this file" in said(command(*own), 2)
 
 
+def test_another_file_need_not_name_trajectories() -> None:
+    values = arrays(places=40)
+    write(Path("named.h5"), values | {"trajectory_id": np.arange(len(values["position_m"])) // 8})
+    said(command("train", "--dataset", "named.h5", "--epochs", "8"))
+    write(Path("other.h5"), arrays(places=20, seed=5))
+    line = ("evaluate", "--dataset", "other.h5", "--model", "named-model", "--whole")
+    assert "all 80 samples of another file, which has no trajectory_id to tell" in said(command(*line))
+
+
 def test_a_base_station_that_was_never_heard_in_training() -> None:
     values = arrays(places=40)
     deaf = values["csi_magnitude"].copy()
