@@ -14,7 +14,7 @@ from rich.console import Console
 from broker.streams import stream
 from sim.dataset_train import describe
 from sim.errors import UserError
-from sim.evaluate import Estimates, figures, intervals, lengths
+from sim.evaluate import NORMAL_95, Estimates, figures, intervals, lengths
 from sim.evaluate import errors as errors_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 OURS, CENTROID, NEIGHBOURS = "network", "centroid of training positions", "nearest neighbours"
+CANNOT_BE_WRONG_M = 1e-4
+"""Errors up to this are rounding, along an axis on which all training places are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +151,8 @@ def row_of(
     """Figures of one system, with confidence intervals over groups.
 
     Axes along which all training places are one, such as the height of a survey by hand, cannot be wrong: the
-    squared error over what is claimed is divided by the number of the others alone.
+    squared error over what is claimed is divided by the number of the others alone, and along a corridor the
+    ellipse is an interval.
     """
     draws = stream(seed, "bootstrap", "dataset")
     common = {"system": name, "samples": len(error_m), "groups": int(judged.group.max()) + 1}
@@ -163,6 +166,11 @@ def row_of(
     values["anees"] = (values["anees"] or 0.0) * 3 / free_axes
     if "anees" in around:
         around["anees"] = [value * 3 / free_axes for value in around["anees"]]
+    wrong = np.flatnonzero(np.abs(error_m[:, :2]).max(axis=0) > CANNOT_BE_WRONG_M)
+    if len(wrong) == 1:
+        axis = wrong[0]
+        inside = np.abs(error_m[:, axis]) <= NORMAL_95 * np.sqrt(covariance[:, axis, axis])
+        values["coverage_h95"] = float(inside.mean())
     return common | values | {"intervals": around}
 
 

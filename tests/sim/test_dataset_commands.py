@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from models.dataset import read_dataset, split_of
 from sim.cli.app import app
-from sim.dataset_evaluate import evaluate_on_dataset, print_dataset_rows, references
+from sim.dataset_evaluate import Judged, evaluate_on_dataset, print_dataset_rows, references, row_of
 from tests.models.dataset_kit import arrays, write
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +129,17 @@ def test_another_file_in_other_units_is_judged_alike() -> None:
         said(command(*line))
         mean_m.append(json.loads(Path("rows.json").read_text())[0]["mean_m"])
     assert mean_m[1] == pytest.approx(mean_m[0], abs=0.01)
+
+
+@pytest.mark.parametrize("fixed", [(1, 2), (0, 2)])
+def test_along_a_corridor_the_ellipse_is_an_interval(fixed: tuple[int, int]) -> None:
+    error_m = np.random.default_rng(1).normal(0, 2.0, (20_000, 3))
+    error_m[:, fixed] = 1e-7
+    covariance = np.tile(np.eye(3) * 4.0, (len(error_m), 1, 1))
+    every = np.arange(len(error_m))
+    row = row_of("network", error_m, covariance, Judged(every, every % 10, ""), 1, free_axes=1)
+    assert row["coverage_h95"] == pytest.approx(0.95, abs=0.006)
+    assert row["anees"] == pytest.approx(1.0, abs=0.05)
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1e22])
