@@ -198,12 +198,13 @@ def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -
 class Reports:
     """Reports to the world that travel together: what happened is stamped, so a few milliseconds are nothing.
 
-    Reports of one kind are joined in their order, and kinds go in the order in which they first came.
+    Reports of one kind that follow each other are joined. None overtakes another: that a frame was offered is
+    told before what became of it.
     """
 
     def __init__(self, control: Controlled) -> None:
         self._control = control
-        self._waiting: dict[str, list[Any]] = {}
+        self._waiting: list[Report] = []
         self.due_s = math.inf
         """When `send` is to be called, by the monotonic clock."""
 
@@ -211,13 +212,16 @@ class Reports:
         """Have entries of a kind told soon."""
         if not self._waiting:
             self.due_s = monotonic() + REPORT_AFTER_S
-        self._waiting.setdefault(kind, []).extend(entries)
+        if self._waiting and self._waiting[-1][0] == kind:
+            self._waiting[-1][1].extend(entries)
+        else:
+            self._waiting.append((kind, list(entries)))
 
     def send(self) -> None:
         """Tell what waits."""
-        for kind, entries in self._waiting.items():
+        for kind, entries in self._waiting:
             self._control.report(kind, entries)
-        self._waiting, self.due_s = {}, math.inf
+        self._waiting, self.due_s = [], math.inf
 
 
 def _answer(control: Controlled, part: Part, kind: str, number: int, body: Any) -> None:
