@@ -112,21 +112,26 @@ class RemoteLinks:
         self._parts = parts
         self._gone: dict[str, Counts] = {}
         self._now: dict[str, Any] = {"links": {}, "utilisation": {}}
+        self._t_ns = 1
+        """Until when it is known what the links have done."""
+        self._busy_ns: dict[str, float] = {}
+        """How long each segment was sending under brokers that are no more."""
         self._settings: dict[str, dict[str, Any]] = {}
 
-    def heard(self, beat: Any) -> None:
+    def heard(self, beat: Any, t_ns: int) -> None:
         """The broker says how its links are."""
-        self._now = beat
+        self._now, self._t_ns = beat, max(1, t_ns)
 
     def lost(self) -> None:
-        """The broker has died with what it held."""
+        """The broker has died with what it held, or has begun anew; the second time nothing happens."""
+        self._busy_ns = {name: share * self._t_ns for name, share in self.utilisation().items()}
         for name, counts in self.link_counts().items():
             dropped = dict(counts.dropped)
             dropped[BROKER_DOWN] = dropped.get(BROKER_DOWN, 0) + counts.in_flight
             self._gone[name] = Counts(
                 counts.sent, counts.delivered, 0, dropped, counts.sent_bits, counts.delivered_bits
             )
-        self._now = {"links": {}, "utilisation": self._now["utilisation"]}
+        self._now = {"links": {}, "utilisation": {}}
 
     def change(self, segment: str, t_ns: int, **settings: Any) -> None:
         """Change a segment; a broker that comes back is told again."""
@@ -147,9 +152,12 @@ class RemoteLinks:
         return found
 
     def utilisation(self) -> dict[str, float]:
-        """Of each segment, as last heard."""
-        links = self.link_counts()
-        return {name: float(self._now["utilisation"].get(name, 0.0)) for name in links}
+        """Of each segment, as last heard, over all brokers there were."""
+        now = self._now["utilisation"]
+        return {
+            name: min(1.0, self._busy_ns.get(name, 0.0) / self._t_ns + now.get(name, 0.0))
+            for name in self.link_counts()
+        }
 
     def next_event_ns(self) -> None:
         """Nothing here happens by the world's clock."""
@@ -423,6 +431,7 @@ class RealtimeWorld(World):
             if message.kind == "ready":
                 self.parts.control.send(message.peer, "begin", self.clock.plan())
                 if message.peer == BROKER:
+                    self.links.lost()  # whatever became of the one before: this one begins at nothing
                     self.links.tell_again(max(0, self.clock.now_ns()))
             return
         if not peer.ready:
@@ -431,7 +440,7 @@ class RealtimeWorld(World):
             case "beat":
                 peer.beat = message.body
                 if message.peer == BROKER:
-                    self.links.heard(message.body)
+                    self.links.heard(message.body, self.clock.now_ns())
             case "offered":
                 for t_offer_ns, size_bits, parts in message.body:
                     self._offered(t_offer_ns, size_bits, (parts[0], parts[1], parts[2]))
@@ -668,7 +677,8 @@ class RealtimeWorld(World):
         """Close the books, with what the broker counted last."""
         if not cut_short:
             with suppress(TransportLoss):
-                self.links.heard(self.parts.ask({BROKER: ("counts", None)})[BROKER])
+                counts = self.parts.ask({BROKER: ("counts", None)})[BROKER]
+                self.links.heard(counts, self.clock.now_ns())
         self._books.overdue(self.clock.now_ns())
         if self.lost_frames:
             self.errors.append(f"frames were lost outside the fronthaul law: {dict(self.lost_frames)}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,34 @@ def test_parts_that_die_or_hang_are_noticed_and_used_again() -> None:
     assert frames["sent"] == frames["delivered"] + frames["in_flight"] + sum(frames["dropped"].values())
     assert set(frames["dropped"]) <= {"bs_down", "broker_down", "cu_down", "late", "stale"}
     assert not children()
+
+
+def test_what_a_broker_carried_counts_however_it_came_to_its_end() -> None:
+    """It hangs and is lost by that; that it dies then is no news."""
+
+    def prepare(world: RealtimeWorld) -> None:
+        def hang() -> None:
+            process = world.parts.peers["broker"].process
+            assert process is not None
+            process.send_signal(signal.SIGSTOP)
+            at(world, world.now_ns / 1e9 + 0.1, partial(end, process))
+
+        def end(process: subprocess.Popen[bytes]) -> None:
+            if "broker" in world.watch.lost:
+                process.kill()
+            else:
+                at(world, world.now_ns / 1e9 + 0.1, partial(end, process))
+
+        at(world, 2.0, hang)
+
+    result = run_now({"duration": "8 s", "ues": {"ue1": walking_from(80)}}, prepare=prepare)
+    summary = result.summary
+    assert summary["valid"], summary["errors"]
+    assert summary["parts_lost"]["broker"] == 1
+    for bs, frames in summary["frames"]["per_bs"].items():
+        link = summary["links"][bs]
+        assert link["delivered"] > frames["delivered"] - 6, "what it had not told yet is not known"
+        assert link["utilisation"] == pytest.approx(link["delivered"] * 1200 / 1e7 / 8.0, rel=0.3)
 
 
 def first(events: list[Event], kind: str, entity: str, after_ns: int) -> int:
