@@ -7,8 +7,9 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from models.testing import GeometryModel
 from sim.cli.app import app
 from sim.live import LiveServer
+from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 from sim.scenario.document import dump
 from tests.sim.kit import QUIET, ROOT, GeometryChannel, run_quietly
@@ -65,6 +67,27 @@ def test_view_serves_a_finished_run_until_ctrl_c(tmp_path: Path) -> None:
         assert recording["summary"] == summary
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 0
+
+
+def test_a_ctrl_c_that_was_lost_while_the_run_was_read_ends_the_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where pyarrow imports pandas, which passes on no exception."""
+    run_quietly(QUIET, tmp_path / "run")
+
+    def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return {}
+
+    def sleep(seconds: float) -> None:
+        raise AssertionError("it waits for another one")
+
+    monkeypatch.setattr("sim.live.recording_of", recording_of)
+    monkeypatch.setattr("sim.cli.view.time", SimpleNamespace(sleep=sleep))
+    result = CliRunner().invoke(app, ["view", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.exception
+    assert result.stdout.startswith("view: http://127.0.0.1:")
 
 
 def test_view_of_something_else_says_so(tmp_path: Path) -> None:
