@@ -354,8 +354,8 @@ def streams_of(
             lines.append(f"tracks and links: {stream.endpoint}")
         if mqtt is not None:
             host, _, port = mqtt.rpartition(":")
-            if not host or not port.isdecimal():
-                raise UserError(f"--mqtt {mqtt}: must be HOST:PORT")
+            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+                raise UserError(f"--mqtt {mqtt}: must be HOST:PORT, with a port from 1 to 65535")
             reader = hub.reader("mqtt")
             bridge = MqttBridge(host, int(port), hub.run, lambda wait_s: mqtt_updates(reader, wait_s))
             stack.callback(bridge.close)

@@ -153,7 +153,12 @@ def test_metrics_are_not_for_pages_from_elsewhere(header: tuple[str, str]) -> No
 
 @pytest.mark.parametrize(
     ("streams", "said"),
-    [({"mqtt": "nohost"}, "must be HOST:PORT"), ({"zmq": "tcp://127.0.0.1:1:2"}, "cannot be bound")],
+    [
+        ({"mqtt": "nohost"}, "must be HOST:PORT"),
+        ({"mqtt": "127.0.0.1:0"}, "a port from 1 to 65535"),
+        ({"mqtt": "127.0.0.1:67419"}, "a port from 1 to 65535"),
+        ({"zmq": "tcp://127.0.0.1:1:2"}, "cannot be bound"),
+    ],
 )
 def test_a_stream_that_cannot_be_is_one_line(streams: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said), streams_of(Hub("run1"), **streams):  # type: ignore[arg-type]
