@@ -307,7 +307,7 @@ def prometheus_text(hub: Hub) -> str:
     def add(name: str, kind: str, value: float, **labels: str) -> None:
         quoted = ",".join(f'{key}="{text}"' for key, text in labels.items())
         lines = families.setdefault(f"fronthaul_{name}", (kind, []))[1]
-        lines.append(f"fronthaul_{name}{{{quoted}}} {value:g}")
+        lines.append(f"fronthaul_{name}{{{quoted}}} {value:.15g}")
 
     for topic, update in hub.latest().items():
         kind, name = topic.split("/")[:2]

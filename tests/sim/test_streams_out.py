@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import zmq
 
+from broker.counts import Counts
 from sim.errors import UserError
-from sim.streams_out import Hub, Metrics, Reader, ZmqStream, prometheus_text, streams_of
+from sim.streams_out import Hub, Metrics, Reader, ZmqStream, link_states, prometheus_text, streams_of
 from tests.sim.kit import ROOT
 
 
@@ -138,6 +139,17 @@ def test_metrics_for_prometheus() -> None:
     assert 'fronthaul_link_utilisation{link="bs1"} 0.25' in lines
     assert 'fronthaul_part_up{part="cu"} 0' in lines
     assert "fronthaul_fixes{} 3" in lines
+
+
+def test_metrics_of_a_long_run_count_every_frame() -> None:
+    hub = Hub("run1")
+    counts = Counts(1_234_567, 1_234_566, 1, {}, 0, 0)
+    hub.links(link_states({"bs1": counts}, {"bs1": 0.1}, 123_456.7))
+    hub.put("track/ue1/", track("ue1", 1) | {"t_sample_s": 123_456.7})
+    lines = prometheus_text(hub).splitlines()
+    assert 'fronthaul_link_frames_sent_total{link="bs1"} 1234567' in lines
+    assert 'fronthaul_link_utilisation{link="bs1"} 0.1' in lines
+    assert 'fronthaul_track_sample_time_seconds{ue="ue1"} 123456.7' in lines
 
 
 @pytest.mark.parametrize("header", [("Host", "evil.example"), ("Origin", "http://evil.example")])
