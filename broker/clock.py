@@ -52,9 +52,11 @@ class WallClock:
             clock._ahead_ns = before._ahead_ns
         return clock
 
-    def plan(self, legs: int = 2) -> list[list[float]]:
-        """The last legs, for others to go by: that which holds, and one that is to come."""
-        return [list(leg) for leg in self._legs[-legs:]]
+    def plan(self) -> list[list[float]]:
+        """The last legs, for others to go by: that which holds, and all that are to come; two at least."""
+        unix_ns = self._unix_ns()
+        to_come = sum(leg.from_unix_ns > unix_ns for leg in self._legs)
+        return [list(leg) for leg in self._legs[-max(2, to_come + 1) :]]
 
     def turn(self, speed: float, after_s: float = 0.0) -> None:
         """Let run time pass at another speed.

@@ -77,6 +77,18 @@ def test_whoever_holds_the_plan_sees_the_same(wall: Wall) -> None:
             assert part.seconds_until(9 * SECOND) == pytest.approx(clock.seconds_until(9 * SECOND))
 
 
+def test_turns_in_quick_succession_are_all_in_the_plan(wall: Wall) -> None:
+    """As of a viewer who runs through the speeds: none of them has come when the last is asked for."""
+    clock = WallClock(1_000_000 * SECOND)
+    part = WallClock.from_plan(clock.plan())
+    wall.passes(1.0)
+    for speed in (10.0, 20.0, 50.0, 50.0):
+        clock.turn(speed, after_s=0.05)
+        part = WallClock.from_plan(clock.plan(), part)
+        assert part.now_ns() == clock.now_ns() == 1 * SECOND
+        assert part.seconds_until(2 * SECOND) == clock.seconds_until(2 * SECOND)
+
+
 def test_time_never_falls_over_a_turn(wall: Wall) -> None:
     clock = WallClock(1_000_000 * SECOND)
     last_ns = clock.now_ns()
