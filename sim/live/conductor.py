@@ -15,7 +15,7 @@ from sim.clock import NANOSECONDS_PER_SECOND
 from sim.interruption import Interruption, interruption_in_charge
 from sim.live.control import Command
 from sim.live.fates import FateFeed, Ledger
-from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks
+from sim.live.feed import LINK_EVERY_NS, CountFeed, Feed, LinkFeed, RemoteLinks, conclude_links
 from sim.live.hub import Hub
 from sim.live.recording import RecordedLinks
 from sim.scenario import Scenario
@@ -131,6 +131,8 @@ class Conductor:
             self._waiting.clear()
         self._now_ns = max(self._now_ns, round(summary.get("sim_time_s", 0) * NANOSECONDS_PER_SECOND))
         self._feed.conclude(summary, self._now_ns)
+        if self._links is not None:
+            conclude_links(self._links.said, summary, self._now_ns, self.publish)
         if self._fates is not None:
             self._fates.tell(self._now_ns)
         self._tell()

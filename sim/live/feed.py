@@ -201,6 +201,8 @@ class LinkFeed:
         self.glance_ns = 0
         """When to glance at the queues next."""
         self._queued: dict[str, int] = {}
+        self.said: dict[str, Mapping[str, Any]] = {}
+        """What was last published of each link."""
 
     @property
     def due_ns(self) -> int:
@@ -245,6 +247,7 @@ class LinkFeed:
                 "dropped": sum(counts.dropped.values()),
                 "causes": dict(counts.dropped),
             }
+            self.said[name] = value
             self._sink(f"link/{name}", value)
 
 
@@ -279,6 +282,8 @@ class CountFeed:
         self._capacity = {name: _number(law.capacity_bps) for name, (law, _) in self._tree.items()}
         self._cut: set[str] = set()
         self._last: dict[str, tuple[int, float]] = {}
+        self.said: dict[str, Mapping[str, Any]] = {}
+        """What was last published of each link."""
 
     def struck(self, entry: Mapping[str, Any]) -> None:
         """Something has failed, or works again."""
@@ -317,8 +322,33 @@ class CountFeed:
                 "dropped": sum(counts.dropped.values()),
                 "causes": dict(counts.dropped),
             }
+            self.said[name] = value
             self._sink(f"link/{name}", value)
         return True
+
+
+def conclude_links(
+    said: Mapping[str, Mapping[str, Any]], summary: Mapping[str, Any], t_ns: int, sink: Sink
+) -> None:
+    """The run is over: what its links counted after they were last looked at.
+
+    Args:
+        said: what was last published of each link.
+        summary: has the last word.
+        t_ns: the end of the run.
+        sink: takes `link/<segment>`.
+    """
+    for name, counts in summary.get("links", {}).items():
+        if name in said:
+            dropped = counts["dropped"]
+            value = {
+                "t": max(said[name]["t"], t_ns / NANOSECONDS_PER_SECOND),
+                "sent": counts["sent"],
+                "delivered": counts["delivered"],
+                "dropped": sum(dropped.values()),
+                "causes": dict(dropped),
+            }
+            sink(f"link/{name}", {**said[name], **value})
 
 
 def totals_value(t_s: float, fixes: int, missed: int, mean_m: float | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sim.clock import NANOSECONDS_PER_SECOND
 from sim.live.conductor import MAX_WAITING, TICK_S
 from sim.live.control import Command
 from sim.live.fates import FateFeed
-from sim.live.feed import CountFeed, Feed
+from sim.live.feed import CountFeed, Feed, conclude_links
 from sim.live.hub import Hub
 from sim.realtime import RealtimeWorld
 from sim.scenario import Scenario
@@ -74,6 +74,8 @@ class Onlooker:
         if world is not None:
             end_ns = min(max(0, world.clock.now_ns()), self._scenario.duration_ns)
             self._feed.conclude(summary, end_ns)
+            if self._links is not None:
+                conclude_links(self._links.said, summary, end_ns, self._publish)
             if self._fates is not None:
                 self._fates.tell(end_ns)
             self._tell("ended", end_ns)

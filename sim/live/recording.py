@@ -15,7 +15,7 @@ from broker.packet import Packet
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.faults import Aspect, FaultEvent, Setting, normal, schedule
 from sim.live.fates import tell_recorded
-from sim.live.feed import Feed, LinkFeed, Sink, totals_value
+from sim.live.feed import Feed, LinkFeed, Sink, conclude_links, totals_value
 from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 
@@ -54,7 +54,9 @@ def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
     summary = folder.summary()
     last_ns = _feed(folder, Feed(scenario, sink))
     end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns
-    RecordedLinks(folder, scenario, sink).look(end_ns)
+    links = RecordedLinks(folder, scenario, sink)
+    links.look(end_ns)
+    conclude_links(links.said, summary, end_ns, sink)
     tell_recorded(folder, sink, end_ns)
     if summary.get("closed", False):
         series["totals"] = list(_totals(folder, end_ns))
@@ -123,6 +125,11 @@ class RecordedLinks:
         )
         self._groups = ((t_ns, list(together)) for t_ns, together in groupby(events, lambda event: event[0]))
         self._coming = next(self._groups, None)
+
+    @property
+    def said(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was last published of each link."""
+        return self._links.said
 
     def look(self, until_ns: int) -> None:
         """Let all that happened before a time happen, and publish the state of the links meanwhile."""

@@ -66,6 +66,9 @@ def test_the_page_is_told_what_the_summary_says() -> None:
     assert totals["mean"] == pytest.approx(summary["fix_error_3d_mean_m"], abs=1e-4)
     assert len(told["truth/ue1"]) == 10
     assert len(told["fix/ue1"]) == summary["fixes"]
+    for bs, link in summary["links"].items():
+        said = told[f"link/{bs}"][-1]
+        assert (said["t"], said["sent"], said["delivered"]) == (1.0, link["sent"], link["delivered"])
     assert told["faults"][-1]["down"] == ["bs3"]
     assert told["run"][-1]["state"] == "ended"
 
@@ -152,9 +155,9 @@ def test_a_hub_without_viewers_and_one_with_a_viewer_who_sleeps_cost_the_same() 
         assert asleep.dropped > 50
 
 
-def test_links_are_looked_at_ten_times_a_second() -> None:
+def test_links_are_looked_at_ten_times_a_second_and_at_the_end() -> None:
     _, told = watched(ONE_SECOND)
-    assert [round(value["t"], 1) for value in told["link/bs1"]] == [n / 10 for n in range(1, 10)]
+    assert [round(value["t"], 1) for value in told["link/bs1"]] == [n / 10 for n in range(1, 11)]
 
 
 def until(happens: Any, timeout_s: float = 20.0) -> None:

@@ -132,3 +132,16 @@ def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() ->
     feed.look(200_000_000)
     assert told["link/bs2"]["up"]
     assert told["link/bs3"]["capacity"] == 10_000_000
+
+
+def test_links_have_their_last_word_at_the_end() -> None:
+    world, hub = FarWorld(), Hub()
+    onlooker = Onlooker(SCENARIO, hub)
+    onlooker.begin(cast(RealtimeWorld, world))
+    onlooker.passes(500_000_000)
+    link = {"sent": 13, "delivered": 11, "in_flight": 0, "dropped": {"loss": 2}, "utilisation": 0.5}
+    onlooker.end({"links": {"bs1": link}})
+    with hub.view() as view:
+        before, last = view.history["link/bs1"]
+    counts = {"sent": 13, "delivered": 11, "dropped": 2, "causes": {"loss": 2}}
+    assert last == {**before, **counts}

@@ -55,7 +55,7 @@ def test_it_is_what_a_viewer_saw(tmp_path: Path) -> None:
         assert last["capacity"] == later["capacity"]
         assert last["up"] == later["up"]
         assert last["sent"] <= later["sent"] <= last["sent"] + 1
-        assert len(at_s) == 9
+        assert len(at_s) == 10, "nine times between the ends, and at the end"
 
 
 def test_totals_are_those_of_the_summary(tmp_path: Path) -> None:
@@ -105,8 +105,11 @@ def test_links_do_again_what_they_did(tmp_path: Path) -> None:
     series = recorded(tmp_path / "run")["series"]
     for name, link in summary["links"].items():
         last = series[f"link/{name}"][-1]
-        assert 0 <= link["sent"] - last["sent"] <= 3
-        assert 0 <= sum(link["dropped"].values()) - last["dropped"] <= 3
+        assert (last["sent"], last["delivered"]) == (link["sent"], link["delivered"])
+        assert last["causes"] == link["dropped"]
+        looked = series[f"link/{name}"][-2]
+        assert 0 <= link["sent"] - looked["sent"] <= 3
+        assert 0 <= sum(link["dropped"].values()) - looked["dropped"] <= 3
     assert max(value["queue"] for value in series["link/ring"]) > 0
 
 
