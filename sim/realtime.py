@@ -127,7 +127,8 @@ class RemoteLinks:
         self._busy_ns = {name: share * self._t_ns for name, share in self.utilisation().items()}
         for name, counts in self.link_counts().items():
             dropped = dict(counts.dropped)
-            dropped[BROKER_DOWN] = dropped.get(BROKER_DOWN, 0) + counts.in_flight
+            if counts.in_flight:
+                dropped[BROKER_DOWN] = dropped.get(BROKER_DOWN, 0) + counts.in_flight
             self._gone[name] = Counts(
                 counts.sent, counts.delivered, 0, dropped, counts.sent_bits, counts.delivered_bits
             )

@@ -263,6 +263,7 @@ def test_what_a_broker_carried_counts_however_it_came_to_its_end() -> None:
     for bs, frames in summary["frames"]["per_bs"].items():
         link = summary["links"][bs]
         assert link["delivered"] > frames["delivered"] - 6, "what it had not told yet is not known"
+        assert 0 not in link["dropped"].values(), "what did not happen is no cause"
         assert link["utilisation"] == pytest.approx(link["delivered"] * 1200 / 1e7 / 8.0, rel=0.3)
 
 
