@@ -609,12 +609,15 @@ class RealtimeWorld(World):
         if now >= self._next_beat:
             self._next_beat = now + BEAT_EVERY_S
             self.parts.beat()
-            now_s = max(0, self.clock.now_ns()) / 1e9
-            self.hub.links(link_states(self.links.link_counts(), self.links.utilisation(), now_s))
-            self.hub.state(self._figures(), {name: name not in self.watch.lost for name in self.parts.peers})
+            self._tell_how_it_stands()
             self._sweep()
         while not self.requests.empty():
             self.requests.get_nowait()(self)
+
+    def _tell_how_it_stands(self) -> None:
+        now_s = max(0, self.clock.now_ns()) / 1e9
+        self.hub.links(link_states(self.links.link_counts(), self.links.utilisation(), now_s))
+        self.hub.state(self._figures(), {name: name not in self.watch.lost for name in self.parts.peers})
 
     def _figures(self) -> dict[str, float | None]:
         counts = self.ledger.counts
@@ -684,6 +687,7 @@ class RealtimeWorld(World):
         if self.lost_frames:
             self.errors.append(f"frames were lost outside the fronthaul law: {dict(self.lost_frames)}")
         super().finish(cut_short=cut_short)
+        self._tell_how_it_stands()
 
     def _audit(self) -> list[str]:
         counts = self.ledger.counts

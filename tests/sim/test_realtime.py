@@ -26,6 +26,7 @@ from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.realtime import LagError, Pace, RealtimeWorld, run_realtime
 from sim.replay import replay
+from sim.streams_out import Hub
 from tests.broker.test_mqtt import free_port
 from tests.sim.kit import ROOT, TWO_BS, GeometryChannel, scenario_of, walking_from
 from tests.sim.test_processes import children
@@ -67,6 +68,16 @@ def test_a_run_in_real_time_and_its_replay(tmp_path: Path) -> None:
     assert not children()
     again = replay(tmp_path, model=GeometryModel(("bs1", "bs2")))
     assert again.same_fixes
+
+
+def test_streams_end_with_what_the_summary_says() -> None:
+    hub = Hub("run1")
+    summary = run_now(hub=hub).summary
+    told = {topic: update.content for topic, update in hub.latest().items()}
+    for bs, link in summary["links"].items():
+        assert {key: told[f"link/{bs}/"][key] for key in link} == link
+    figures = told["run/state/"]["figures"]
+    assert (figures["fixes"], figures["frames_sent"]) == (summary["fixes"], 20)
 
 
 @pytest.mark.parametrize("later", [True, False])
