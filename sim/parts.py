@@ -169,11 +169,15 @@ class Parts:
             except KeysError as error:
                 raise UserError(str(error)) from error
             self._stack.enter_context(Authenticator(context, keys.known.values()))
-        self.control = Controller(context, self.endpoints.control, keys)
-        self._stack.callback(self.control.close)
         self.own_keys = keys
-        self.air = AirSocket(context, self.endpoints.air, keys, bounded=self.clock is not None)
-        self._stack.callback(self.air.close)
+        try:
+            self.control = Controller(context, self.endpoints.control, keys)
+            self._stack.callback(self.control.close)
+            self.air = AirSocket(context, self.endpoints.air, keys, bounded=self.clock is not None)
+            self._stack.callback(self.air.close)
+        except zmq.ZMQError as error:
+            where = self._host if self._port is None else f"{self._host}, port {self._port}"
+            raise UserError(f"{where}: cannot be bound: {error.strerror}") from error
         self.endpoints = Endpoints(
             self.control.endpoint, self.air.endpoint, self.endpoints.upstream, self.endpoints.downstream
         )

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -141,6 +142,16 @@ def test_leaving_the_machine_takes_keys() -> None:
         run_now(host="0.0.0.0")
     with pytest.raises(UserError, match=r"world\.key: No such file"):
         run_now(keys_folder=Path("nowhere"))
+
+
+def test_an_address_or_a_port_that_cannot_be_bound_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UserError, match=rf"^127\.0\.0\.1, port {port}: cannot be bound: Address already"):
+            run_now(port=port)
+    make_keys(tmp_path, [])
+    with pytest.raises(UserError, match=r"^203\.0\.113\.9: cannot be bound: Cannot assign"):
+        run_now(host="203.0.113.9", keys_folder=tmp_path)
 
 
 class SlowChannel(GeometryChannel):
