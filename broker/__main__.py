@@ -19,7 +19,7 @@ def main() -> int:
     logging.basicConfig(format="broker: %(message)s")
 
     from broker.keys import KeysError
-    from broker.part import serve
+    from broker.part import WorldError, serve
     from broker.service import BrokerService
 
     try:
@@ -30,7 +30,7 @@ def main() -> int:
             keys_folder=arguments.keys,
             supervised=arguments.supervised,
         )
-    except KeysError as error:
+    except (KeysError, WorldError) as error:
         print(error, file=sys.stderr)
         return 2
 

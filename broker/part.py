@@ -31,6 +31,10 @@ Report = tuple[str, list[Any]]
 """Kind, and one entry for each thing that happened."""
 
 
+class WorldError(ValueError):
+    """A world that cannot be connected to; the text is one clear line."""
+
+
 class Part(Protocol):
     """What a process runs: a law with its sockets."""
 
@@ -98,6 +102,10 @@ def serve(
 
     Returns:
         The exit code.
+
+    Raises:
+        KeysError: its keys are missing or damaged.
+        WorldError: `world` is no endpoint.
     """
     keys = None if keys_folder is None else load_keys(keys_folder, name)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +117,10 @@ def serve(
         if keys is not None:  # of the parts only the broker binds, but an authenticator hurts nobody
             stack.enter_context(Authenticator(context, keys.known.values()))
         while True:
-            control = Controlled(context, world, name, keys)
+            try:
+                control = Controlled(context, world, name, keys)
+            except zmq.ZMQError as error:
+                raise WorldError(f"--world {world}: must be an endpoint like tcp://192.0.2.1:5700") from error
             try:
                 if _life(name, control, context, keys, make, parent):
                     return 0

@@ -24,7 +24,7 @@ def main() -> int:
     logging.basicConfig(format=f"{name}: %(message)s")
 
     from broker.keys import KeysError
-    from broker.part import Part, Surroundings, serve
+    from broker.part import Part, Surroundings, WorldError, serve
     from nodes.service_bs import BaseStationService
     from nodes.service_cu import CentralUnitService
 
@@ -33,7 +33,7 @@ def main() -> int:
 
     try:
         return serve(name, arguments.world, make, keys_folder=arguments.keys, supervised=arguments.supervised)
-    except KeysError as error:
+    except (KeysError, WorldError) as error:
         print(error, file=sys.stderr)
         return 2
 

@@ -1,10 +1,17 @@
 """Parts: what a process tells the world, and in which order."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from broker.control import Controlled
 from broker.part import Reports
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Told:
@@ -29,3 +36,11 @@ def test_reports_of_a_kind_are_joined_and_none_overtakes_another() -> None:
     assert reports.due_s == math.inf
     reports.send()
     assert len(told.messages) == 3, "each is told once"
+
+
+@pytest.mark.parametrize("part", [["broker"], ["nodes", "cu"], ["nodes", "bs", "--id", "bs1"]])
+def test_a_world_that_is_no_endpoint_is_one_line(part: list[str]) -> None:
+    command = [sys.executable, "-m", *part, "--world", "192.0.2.1:5700"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    said = "--world 192.0.2.1:5700: must be an endpoint like tcp://192.0.2.1:5700\n"
+    assert (ended.returncode, ended.stderr) == (2, said)
