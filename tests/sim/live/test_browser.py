@@ -371,6 +371,12 @@ def test_a_finished_run_has_a_slider(
     shows(page, "#clock", r"^3\.0 s$")
     shows(page, "#stations", "^6")
     shot(page, tmp_path, "recorded")
+    sent = page.locator("#table tr:has(th:text('bs1')) td[data-name=sent]")
+    assert sent.inner_text() == str(summary["links"]["bs1"]["sent"])
+    slider.focus()
+    page.keyboard.press("Home")
+    shows(page, "#clock", r"^0\.0 s$")
+    assert sent.inner_text() == "0", "at the beginning nothing was sent"
 
 
 def test_it_fits_and_can_be_read(

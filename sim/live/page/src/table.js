@@ -7,6 +7,8 @@ const RATES = [10e6, 1e6, 500e3, 200e3, 100e3, 50e3];
 const CUT = "cut";
 const OTHER = "other";
 const NORMAL = "normal";
+/** Before a link was looked at for the first time. */
+const NOTHING = { load: 0, queue: 0, sent: 0, delivered: 0, dropped: 0 };
 
 const make = (name, attributes = {}, ...children) => {
   const node = document.createElement(name);
@@ -134,15 +136,15 @@ export class Table {
         }
         parts.choice.value = wanted;
       }
-      if (!value) continue;
-      parts.fill.style.width = `${(value.load * 100).toFixed(1)}%`;
-      parts.meter.classList.toggle("high", value.load > 0.8);
-      write(parts.loadText, percent(value.load));
-      write(cells.capacity, rate(value.capacity));
-      write(cells.queue, bytes(value.queue));
-      write(cells.sent, String(value.sent));
-      write(cells.delivered, String(value.delivered));
-      write(cells.dropped, losses(value.dropped, value.causes));
+      const shown = value ?? { ...NOTHING, capacity: parts.link.capacity };
+      parts.fill.style.width = `${(shown.load * 100).toFixed(1)}%`;
+      parts.meter.classList.toggle("high", shown.load > 0.8);
+      write(parts.loadText, percent(shown.load));
+      write(cells.capacity, rate(shown.capacity));
+      write(cells.queue, bytes(shown.queue));
+      write(cells.sent, String(shown.sent));
+      write(cells.delivered, String(shown.delivered));
+      write(cells.dropped, losses(shown.dropped, shown.causes));
     }
   }
 
