@@ -23,6 +23,8 @@ from sim.errors import UserError
 from sim.scenario import Scenario
 
 MOST_WAITING = 1024
+MOST_CONNECTIONS = 128
+"""At a time, for metrics; each holds a thread of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,30 @@ class ZmqStream:
                 number += 1
 
 
+class _MetricsServer(ThreadingHTTPServer):
+    """As of the library, which lets any number in."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.Semaphore(MOST_CONNECTIONS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread of its own, or close it at once."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+
 class Metrics:
     """Serves the state of a run to Prometheus, on loopback.
 
@@ -283,10 +309,9 @@ class Metrics:
                 """Say nothing."""
 
         try:
-            self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self._server = _MetricsServer(("127.0.0.1", port), Handler)
         except OSError as error:
             raise UserError(f"--metrics {port}: cannot be bound: {error.strerror}") from error
-        self._server.daemon_threads = True
         self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True

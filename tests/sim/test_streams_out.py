@@ -1,10 +1,13 @@
 """Streams out: the latest of each topic to whoever looks, and nobody who does not look slows the run."""
 
 import json
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -161,6 +164,25 @@ def test_metrics_are_not_for_pages_from_elsewhere(header: tuple[str, str]) -> No
             urllib.request.urlopen(request, timeout=10)
     finally:
         server.close()
+
+
+def test_connections_that_say_nothing_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.streams_out.MOST_CONNECTIONS", 3)
+    server = Metrics(Hub("run1"), 0)
+    with ExitStack() as stack:
+        stack.callback(server.close)
+        address = ("127.0.0.1", server.port)
+        silent = [stack.enter_context(socket.create_connection(address, timeout=10)) for _ in range(3)]
+        with socket.create_connection(address, timeout=2) as another:
+            assert another.recv(1) == b"", "it is closed at once"
+        silent[0].close()
+        for attempt in range(100):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10).close()
+                break
+            except OSError:
+                assert attempt < 99, "who leaves makes room"
+                time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
