@@ -29,6 +29,8 @@ REPORT_AFTER_S = 0.005
 _LOG = logging.getLogger(__name__)
 Report = tuple[str, list[Any]]
 """Kind, and one entry for each thing that happened."""
+FIRST = ("offered", "received")
+"""Kinds that tell where something began."""
 
 
 class WorldError(ValueError):
@@ -209,13 +211,13 @@ def _work(control: Controlled, part: Part, realtime: bool, parent: int | None) -
 class Reports:
     """Reports to the world that travel together: what happened is stamped, so a few milliseconds are nothing.
 
-    Reports of one kind that follow each other are joined. None overtakes another: that a frame was offered is
-    told before what became of it.
+    Reports of one kind are joined in their order. Those of `FIRST` go first: what became of a frame is told
+    after it was offered or received.
     """
 
     def __init__(self, control: Controlled) -> None:
         self._control = control
-        self._waiting: list[Report] = []
+        self._waiting: dict[str, list[Any]] = {}
         self.due_s = math.inf
         """When `send` is to be called, by the monotonic clock."""
 
@@ -223,16 +225,13 @@ class Reports:
         """Have entries of a kind told soon."""
         if not self._waiting:
             self.due_s = monotonic() + REPORT_AFTER_S
-        if self._waiting and self._waiting[-1][0] == kind:
-            self._waiting[-1][1].extend(entries)
-        else:
-            self._waiting.append((kind, list(entries)))
+        self._waiting.setdefault(kind, []).extend(entries)
 
     def send(self) -> None:
         """Tell what waits."""
-        for kind, entries in self._waiting:
+        for kind, entries in sorted(self._waiting.items(), key=lambda report: report[0] not in FIRST):
             self._control.report(kind, entries)
-        self._waiting, self.due_s = [], math.inf
+        self._waiting, self.due_s = {}, math.inf
 
 
 def _answer(control: Controlled, part: Part, kind: str, number: int, body: Any) -> None:
