@@ -20,6 +20,8 @@ from broker.keys import Authenticator, Keys, load_keys
 from broker.waiting import Waiter
 
 HELLO_EVERY_S = 0.5
+HINT_AFTER_S = 5.0
+"""Without an answer from the world a part that somebody started by hand says what may be the matter."""
 BEAT_EVERY_S = 0.2
 WORLD_SILENT_S = 5.0
 """A part that hears nothing from the world for so long in real time starts over and says hello again."""
@@ -154,9 +156,13 @@ def _life(
 
 def _welcome(name: str, control: Controlled, parent: int | None) -> Mapping[str, Any] | None:
     """Say hello until the world answers; None when the parent is gone."""
+    hint_s = monotonic() + HINT_AFTER_S if parent is None else math.inf
     while parent is None or os.getppid() == parent:
         control.report("hello", {"name": name, "pid": os.getpid()})
         if not control.socket.poll(round(1000 * HELLO_EVERY_S)):
+            if monotonic() >= hint_s:
+                hint_s = math.inf
+                _LOG.warning("no answer yet: does the run go, has it a %s, and do the keys match?", name)
             continue
         for message in control.receive():
             if message.kind == "welcome":

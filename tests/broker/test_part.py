@@ -44,3 +44,13 @@ def test_a_world_that_is_no_endpoint_is_one_line(part: list[str]) -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     said = "--world 192.0.2.1:5700: must be an endpoint like tcp://192.0.2.1:5700\n"
     assert (ended.returncode, ended.stderr) == (2, said)
+
+
+def test_a_part_that_nobody_answers_says_what_may_be_the_matter(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nodes", "bs", "--id", "bs1", "--world", f"ipc://{tmp_path}/nobody"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as part:
+        assert part.stderr is not None
+        said = part.stderr.readline()
+        part.terminate()
+    assert said == "bs1: no answer yet: does the run go, has it a bs1, and do the keys match?\n"
+    assert part.returncode == 0
