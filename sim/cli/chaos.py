@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim.cli.options import Overrides, ScenarioFile
+from sim.cli.stopped import stopped
 
 if TYPE_CHECKING:
     from sim.chaos import Chaos
@@ -45,6 +46,8 @@ def chaos(
         typer.echo(str(error), err=True)
         _tell_memory(trouble)
         raise typer.Exit(1) from error
+    except KeyboardInterrupt:
+        raise stopped(folder) from None
     print_summary(result.summary)
     typer.echo("dealt: " + ", ".join(f"{kind} {count}" for kind, count in sorted(trouble.dealt.items())))
     lost = result.summary["parts_lost"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.cli.options import Live, LivePort, Metrics, Mqtt, RunFolderPath, Zmq
+from sim.cli.stopped import stopped
 
 
 def replay(
@@ -53,7 +54,12 @@ def replay(
             for line in stack.enter_context(streams_of(hub, **streams)):  # type: ignore[arg-type]
                 typer.echo(line)
             watch = stack.enter_context(page_of_replay(scenario, live_port, wanted=live, speed=speed or 1.0))
-        result = replay_run(run, overrides or (), out, watch=watch, hub=hub)
+        try:
+            result = replay_run(run, overrides or (), out, watch=watch, hub=hub)
+        except KeyboardInterrupt:
+            if out is None:
+                raise
+            raise stopped(out) from None
         print_summary(result.summary)
         whole = RunFolder.open(run).summary().get("closed", False)
         typer.echo(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sim.cli.options import Live, LivePort, Metrics, Mqtt, Overrides, ScenarioFile, Zmq
+from sim.cli.stopped import stopped
 
 if TYPE_CHECKING:
     from sim.api import RunResult
@@ -118,10 +119,7 @@ def run(
             typer.echo(str(error), err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            is_there = folder.is_dir() and any(folder.iterdir())
-            left = f"what there was by then is in {folder}" if is_there else "nothing was written"
-            typer.echo(f"stopped: {left}", err=True)
-            raise typer.Exit(130) from None
+            raise stopped(folder) from None
         print_summary(result.summary)
         if realtime:
             typer.echo(_lag_text(result))

@@ -135,11 +135,11 @@ def test_a_signal_that_got_lost_is_found_while_a_run_is_held() -> None:
 
 
 @pytest.mark.skipif(not (WEIGHTS / "ecc-r").is_dir(), reason="the shipped weights are not there")
-@pytest.mark.parametrize("how", ["--live", "--processes"])
-def test_sigterm_ends_a_run_in_virtual_time_as_ctrl_c_does(how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [["run", "--live"], ["run", "--processes"], ["chaos"]], ids=" ".join)
+def test_sigterm_ends_a_run_as_ctrl_c_does(how: list[str], tmp_path: Path) -> None:
     out, temporary = tmp_path / "run", tmp_path / "tmp"
     temporary.mkdir()
-    command = [sys.executable, "-m", "sim", "run", "scenarios/spiral.yaml", how, "--out", str(out)]
+    command = [sys.executable, "-m", "sim", *how, "scenarios/spiral.yaml", "--out", str(out)]
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(
         [*command, "duration=300 s"],
