@@ -56,6 +56,8 @@ class FitPolicy:
         link = self._link
         if math.isinf(link.capacity_bps):
             return heard.payload
+        if link.capacity_bps == 0:
+            return None
         start_ns = max(heard.t_sample_ns + link.processing_ns, self._free_ns)
         stop_ns = heard.t_sample_ns + link.deadline_ns - link.latency_ns
         for bits in range(heard.payload.bits, min(self._min_bits, heard.payload.bits) - 1, -1):

@@ -31,6 +31,10 @@ def test_fit_sends_the_longest_message_that_is_in_time(bits: int, bytes_: int) -
     assert shorter == (Payload(bits - 1, 768) if bits > 2 else None)
 
 
+def test_fit_is_silent_where_nothing_gets_through() -> None:
+    assert FitPolicy(link(0.0))(heard(0)) is None
+
+
 def test_fit_remembers_what_is_on_its_way() -> None:
     policy = FitPolicy(link(8 * (960 + 150) / 0.040))  # a full message takes 40 ms
     assert policy(heard(0)) == FULL
