@@ -88,7 +88,7 @@ class Centre:
         self.advance()
         # A late frame that was let in, but with which there are still too few for a fix.
         for ue, t_sample_ns in self._revised:
-            self._ledger.close(ue, t_sample_ns)
+            self._close_unused(ue, t_sample_ns)
         self._revised.clear()
 
     def advance(self) -> None:
@@ -103,7 +103,16 @@ class Centre:
             self._keep(result)
         else:
             self._miss(result.ue, result.t_sample_ns, result.t_fix_ns, result.track)
-            self._ledger.close(result.ue, result.t_sample_ns)
+            self._close_unused(result.ue, result.t_sample_ns)
+
+    def _close_unused(self, ue: str, t_sample_ns: int) -> None:
+        """A snapshot has no fix: its frames are part of none, unless late ones may still make one of them."""
+        if self.policy.late == "drop":
+            self._ledger.close(ue, t_sample_ns)
+            return
+        last_ns = t_sample_ns + self.policy.deadline_ns + self.policy.horizon_ns
+        at_ns = max(last_ns, self._agenda.now_ns)
+        self._agenda.call(at_ns, Moment.CLOSE, lambda: self._ledger.close(ue, t_sample_ns))
 
     def _receive_one(self, arrival: Arrival) -> None:
         frame = self._decoded(arrival)
