@@ -155,15 +155,17 @@ class Collector:
             return Verdict("refused", "unknown_bs")
         if frame.t_sample_ns >= t_arrival_ns + self.policy.lead_ns:
             return Verdict("refused", "future")
-        if not self._follows(frame, t_arrival_ns):
+        place = self._place(frame, t_arrival_ns)
+        deadline_ns = frame.t_sample_ns + self.policy.deadline_ns
+        is_late = t_arrival_ns > deadline_ns
+        is_too_late = is_late and t_arrival_ns > deadline_ns + self._memory_ns
+        if place is Place.REPLAY or (place is Place.FORGOTTEN and not is_too_late):
             return Verdict("refused", "duplicate")
         key = (frame.ue, frame.t_sample_ns)
         gathering = self._gathering.get(key)
         if gathering is not None and frame.bs in gathering.arrivals:
             return Verdict("refused", "duplicate")
-        deadline_ns = frame.t_sample_ns + self.policy.deadline_ns
-        is_late = t_arrival_ns > deadline_ns
-        if is_late and t_arrival_ns > deadline_ns + self._memory_ns:
+        if is_too_late:
             return Verdict("late")
         if gathering is None:
             gathering = self._open(key, deadline_ns, is_late)
@@ -176,13 +178,13 @@ class Collector:
         self._close(key, gathering, t_arrival_ns)
         return COMPLETES
 
-    def _follows(self, frame: Frame, t_arrival_ns: int) -> bool:
+    def _place(self, frame: Frame, t_arrival_ns: int) -> Place:
         place, gap = self._streams[frame.bs, frame.ue].see(frame.seq, frame.t_sample_ns)
         if place is Place.RESTART:
             self.restarts += 1
         if gap is not None and self._on_gap is not None:
             self._on_gap(Gap(frame.bs, frame.ue, *gap, t_arrival_ns))
-        return place is not Place.REPLAY
+        return place
 
     def _open(self, key: Key, deadline_ns: int, is_late: bool) -> _Gathering:
         gathering = self._gathering[key] = _Gathering()

@@ -29,6 +29,8 @@ class Place(Enum):
     """An old number with a new sample time: the BS counts from the start again."""
     REPLAY = "replay"
     """Was there before, or pretends to be what was."""
+    FORGOTTEN = "forgotten"
+    """From so far back that nobody remembers whether it was there."""
 
 
 @dataclass(slots=True)
@@ -57,7 +59,7 @@ class SequenceMonitor:
             self._missing.remove(seq)
             return Place.OVERTAKEN, None
         if not newer:
-            return Place.REPLAY, None
+            return Place.FORGOTTEN if seq < self.next_seq - 1 - self.window else Place.REPLAY, None
         place = Place.NEXT
         if seq < self.next_seq:
             place = Place.RESTART

@@ -175,6 +175,25 @@ def test_a_frame_comes_twice() -> None:
     )
 
 
+def test_one_is_overtaken_by_more_than_are_remembered() -> None:
+    happens(
+        """
+        1110 bs1/ue1#1100@1100
+        1111 bs1/ue1#2@2
+        1112 bs1/ue1#3@1100
+        1113 bs1/ue1#4@1090
+        """,
+        """
+        1110 bs1/ue1 misses #0-1099
+        1110 bs1/ue1#1100@1100 accepted
+        1111 bs1/ue1#2@2 late
+        1112 bs1/ue1#3@1100 refused (duplicate)
+        1113 bs1/ue1#4@1090 refused (duplicate)
+        1150 ue1@1100 closes: bs1
+        """,
+    )
+
+
 def test_an_old_frame_is_replayed_under_a_new_number() -> None:
     happens(
         """

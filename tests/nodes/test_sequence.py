@@ -31,6 +31,14 @@ def test_an_old_number_with_a_new_time_is_a_restart() -> None:
     assert monitor.see(8, 80) == (Place.REPLAY, None)
 
 
+def test_what_is_far_behind_is_not_remembered() -> None:
+    monitor = SequenceMonitor(window=3)
+    monitor.see(9, 90)
+    assert monitor.see(6, 60) == (Place.OVERTAKEN, None)
+    assert monitor.see(6, 60) == (Place.REPLAY, None)
+    assert monitor.see(5, 50) == (Place.FORGOTTEN, None)
+
+
 def test_a_number_far_ahead_neither_fills_memory_nor_blocks_the_stream() -> None:
     monitor = SequenceMonitor(window=100)
     monitor.see(0, 0)
