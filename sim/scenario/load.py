@@ -137,8 +137,12 @@ def message_of(details: dict[str, Any]) -> str:
             return f"{value} is not allowed: must be less than {context['lt']}"
         case "string_type":
             return f"must be text, not {shown(value)}"
-        case "model_type" | "dict_type" | "model_attributes_type":
+        case "bool_type":
+            return f"must be true or false, not {shown(value)}"
+        case "model_type" | "dict_type":
             return f"must be a mapping, not {shown(value)}"
+        case "model_attributes_type":
+            return f"must be a mapping with a kind, not {shown(value)}"
         case "list_type" | "tuple_type":
             return f"must be a list, not {shown(value)}"
         case "too_short":

@@ -192,6 +192,14 @@ CASES = {
         "s.yaml:6:17 tracker.gate: 1 is not allowed: must be less than 1.0",
     ),
     "not a mapping": (MINIMAL + "cu: 50 ms\n", "s.yaml:6:5 cu: must be a mapping, not '50 ms'"),
+    "a kind alone": (
+        MINIMAL + "fronthaul: {default: {jitter: none}}\n",
+        "s.yaml:6:31 fronthaul.default.jitter: must be a mapping with a kind, not 'none'",
+    ),
+    "a truth value of YAML 1.1": (
+        MINIMAL + "fronthaul: {default: {keep_order: yes}}\n",
+        "s.yaml:6:35 fronthaul.default.keep_order: must be true or false, not 'yes'",
+    ),
     "not a list": (MINIMAL + "faults: bs_down\n", "s.yaml:6:9 faults: must be a list, not 'bs_down'"),
     "nothing where there must be something": (
         "duration: 10 s\nues:\n",
