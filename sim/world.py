@@ -106,6 +106,8 @@ class World:
         self._encoder = FrameEncoder()
         self._overhead_bytes = round(scenario.fronthaul.overhead)
         self._outbox: defaultdict[int, list[Frame]] = defaultdict(list)
+        self._passed_ns = 0
+        """All that happens before this has happened, also where no event was at it."""
         self._next_fate = Alarm(self._agenda, Moment.ARRIVE, self._carry)
 
     def run(self, progress: Callable[[int], None] | None = None) -> None:
@@ -158,7 +160,7 @@ class World:
     @property
     def now_ns(self) -> int:
         """How far the run has come."""
-        return self._agenda.now_ns
+        return max(self._agenda.now_ns, self._passed_ns)
 
     @property
     def fixes_revised(self) -> int:
@@ -329,6 +331,7 @@ class World:
                 return
             last_ns = t_ns
             self._pass(t_ns)
+            self._passed_ns = t_ns
             if progress is not None:
                 progress(t_ns)
 

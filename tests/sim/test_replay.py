@@ -96,19 +96,20 @@ def test_a_replay_can_be_replayed(recording: Path, tmp_path: Path) -> None:
     assert twice.digest == once.digest
 
 
-def broken_off(folder: Path) -> None:
+def broken_off(folder: Path, after_ns: int = 1_000_000_000) -> None:
     """A run into a folder that is interrupted after a second."""
 
     def stop(t_ns: int) -> None:
-        if t_ns > 1_000_000_000:
+        if t_ns > after_ns:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_quietly(LOSSY, folder, progress=stop)
 
 
-def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(tmp_path: Path) -> None:
-    broken_off(tmp_path / "run")
+@pytest.mark.parametrize("after_ns", [1_000_000_000, 1_500_000_000])
+def test_a_run_that_broke_off_is_replayed_as_far_as_it_goes(after_ns: int, tmp_path: Path) -> None:
+    broken_off(tmp_path / "run", after_ns)
     assert replay(tmp_path / "run", model=MODEL).same_fixes
 
 
