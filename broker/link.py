@@ -257,7 +257,9 @@ class FronthaulLink:
         elif self._sending is not None:
             fell_out = self._queue.put(carried)
             if fell_out is not None:
-                self._drop(fell_out[0], t_ns, fell_out[1])
+                dropped, cause = fell_out
+                dropped.queued_ns += t_ns - dropped.since_ns
+                self._drop(dropped, t_ns, cause)
         elif self._capacity_bps is None:
             self._draw(carried)
             self._depart(carried, t_ns)

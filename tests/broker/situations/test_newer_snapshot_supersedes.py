@@ -1,5 +1,5 @@
-from broker import FronthaulLaw
-from tests.broker.situations.story import MBPS, Story
+from broker import FronthaulLaw, FronthaulLink, Packet
+from tests.broker.situations.story import MBPS, MS, Story
 
 SLOW = FronthaulLaw(capacity_bps=MBPS, discipline="freshest")
 
@@ -16,6 +16,13 @@ def test_only_the_freshest_waits_and_the_one_being_sent_is_finished() -> None:
         "1 ms bs1/ue1#0 arrives",
         "2 ms bs1/ue1#3 arrives",
     ]
+
+
+def test_what_is_superseded_has_waited() -> None:
+    link = FronthaulLink("bs1", SLOW, seed=1)
+    for seq, t_ns in enumerate([0, MS // 4, 3 * MS // 4]):
+        drops = link.offer(Packet("bs1", "ue1", seq, 1_000, t_ns), t_ns)
+    assert [(fate.packet.seq, fate.cause, fate.queued_ns) for fate in drops] == [(1, "superseded", MS // 2)]
 
 
 def test_it_keeps_the_place_so_that_a_busy_ue_is_not_starved() -> None:
