@@ -87,12 +87,13 @@ def policy_in(wanted: written.FilePolicy, scenario: Scenario, bs: str) -> SendPo
     place = wanted.file or "bs.policy.source"
     try:
         exec(compile(wanted.source, place, "exec"), names)  # noqa: S102 - the user's own, named by the user
-        if "make_policy" in names:
-            made: SendPolicy = names["make_policy"](bs, link_of(scenario, bs))
-            return made
+        makes = "make_policy" in names
+        found = names["make_policy"](bs, link_of(scenario, bs)) if makes else names.get("policy")
     except Exception as error:
         raise UserError(f"{place}: {type(error).__name__}: {error}") from error
-    if not callable(names.get("policy")):
+    if makes and not callable(found):
+        raise UserError(f"{place}: make_policy(bs, link) must return a policy(heard), not {found!r}")
+    if not callable(found):
         raise UserError(f"{place}: defines neither policy(heard) nor make_policy(bs, link)")
-    own: SendPolicy = names["policy"]
+    own: SendPolicy = found
     return own

@@ -48,3 +48,10 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "own.py").unlink()
     with pytest.raises(ScenarioError, match="cannot be read: No such file"):
         parse_scenario(text, folder=tmp_path)
+
+
+def test_a_maker_of_policies_that_makes_none(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def make_policy(bs, link):\n    pass\n")
+    own = scenario(f"bs.policy={{kind: file, file: {tmp_path / 'own.py'}}}")
+    with pytest.raises(UserError, match=r"make_policy\(bs, link\) must return a policy\(heard\), not None"):
+        policy_of(own, "bs1")
