@@ -83,6 +83,15 @@ class FrameLedger:
         row.wire_bits = wire_bits
         row.gain_db = frame.gain_db
 
+    def recall(self, recorded: FrameRow) -> None:
+        """A frame on its way left its BS as a recording says; of others nothing is taken over."""
+        row = self._on_the_way.get((recorded.bs, recorded.ue, recorded.seq))
+        if row is not None:
+            row.t_publish_ns = recorded.t_publish_ns
+            row.payload_bits = recorded.payload_bits
+            row.wire_bits = recorded.wire_bits
+            row.gain_db = recorded.gain_db
+
     def drop(self, key: FrameKey, cause: str) -> None:
         """A frame is dropped before it arrives."""
         row = self._on_the_way.pop(key)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import simpy
 
 from broker.bus import Arrival
@@ -26,7 +27,7 @@ from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
 from sim.fingerprint import Event, Fingerprint
 from sim.fix_book import Snapshot
-from sim.frame_ledger import FrameLedger
+from sim.frame_ledger import FrameLedger, FrameRow
 from sim.interruption import interruption_in_charge
 from sim.metrics import summarise
 from sim.record import Recorder, versions
@@ -246,8 +247,15 @@ class Replay:
         """Close the books."""
         if self._hub is not None:
             self._beat(self._hub, self._end_ns)
+        self._recall_those_on_their_way()
         self.ledger.finish()
         self.events.finish()
+
+    def _recall_those_on_their_way(self) -> None:
+        """The bus has not carried frames that were in flight at the end; the table of frames knows them."""
+        for batch in self._source.batches("frames"):
+            for row in batch.filter(pc.equal(batch.column("fate"), "in_flight")).to_pylist():
+                self.ledger.recall(FrameRow(**row))
 
     def figures(self, folder: RunFolder, recorded: dict[str, Any]) -> dict[str, Any]:
         """The summary of the replay; what it does not do again is taken over from the recording's."""

@@ -59,6 +59,17 @@ def test_the_same_policy_gives_the_same_fixes(late: str, tmp_path: Path) -> None
         assert again.summary[key] == run.summary[key], key
 
 
+def test_what_is_in_flight_at_the_end_was_published_in_a_replay_too(tmp_path: Path) -> None:
+    slow = {"default": {"capacity": "10 Mbit/s", "latency": "150 ms"}}
+    run = run_quietly({"fronthaul": slow}, tmp_path / "run")
+    again = replay(tmp_path / "run", model=MODEL)
+    assert again.summary["frames"]["in_flight"] > 0
+    for key in ("payload_bits", "wire_bits", "payload_ratio", "wire_ratio"):
+        assert again.summary[key] == run.summary[key], key
+    place = [("seq", "ascending"), ("bs", "ascending")]
+    assert again.frames.sort_by(place).equals(run.frames.sort_by(place))
+
+
 def test_events_of_the_central_unit_are_the_same(tmp_path: Path) -> None:
     heard: list[Event] = []
     again: list[Event] = []
