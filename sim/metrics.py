@@ -208,7 +208,7 @@ def age_of_information(folder: Tables, end_ns: int) -> Ages:
         names = batch.column("ue").dictionary_encode()
         ues = np.asarray(names.indices)[seen]
         samples = np.asarray(batch.column("t_sample_ns"))[seen]
-        fixes = np.asarray(batch.column("t_fix_ns"))[seen]
+        fixes = np.minimum(np.asarray(batch.column("t_fix_ns"))[seen], end_ns)  # later ones are too late
         order = np.lexsort((samples, fixes, ues))
         ues, samples, fixes = ues[order], samples[order], fixes[order]
         bounds = np.flatnonzero(np.diff(ues, prepend=-1, append=-1)).tolist()

@@ -107,6 +107,14 @@ class TestAgeOfInformation:
         assert ages.quantile(1.0) == pytest.approx(1.0)
         assert ages.quantile(0.5) == pytest.approx((0.05 + 1.0) / 2)
 
+    def test_what_is_known_after_the_end_does_not_count(self, tmp_path: Path) -> None:
+        late = fix(1, (0.0, 0.0, 0.0), t_fix_ns=2 * SECOND)
+        folder = fixes(tmp_path, [fix(0, (0.0, 0.0, 0.0)), late])
+        ages = age_of_information(folder, end_ns=SECOND)
+        assert ages.quantile(1.0) == pytest.approx(1.0)
+        assert ages.quantile(0.5) == pytest.approx((0.05 + 1.0) / 2)
+        assert age_of_information(folder, end_ns=SECOND // 20).quantile(0.5) is None
+
     def test_a_late_older_fix_makes_nothing_fresher(self, tmp_path: Path) -> None:
         late = fix(0, (0.0, 0.0, 0.0), t_fix_ns=3 * SECOND // 10)
         folder = fixes(tmp_path, [fix(1, (0.0, 0.0, 0.0)), late])
