@@ -1,6 +1,6 @@
 """What would be deployed: base stations and the central unit, as laws that own neither clock nor socket."""
 
-from nodes.base_station import BaseStation, Heard, Payload, SendPolicy
+from nodes.base_station import BaseStation, Heard, Payload, PolicyError, SendPolicy
 from nodes.central_unit import CentralUnit, CuCounts, Fix, Miss
 from nodes.collector import Collector, Snapshot, Verdict
 from nodes.cu_policy import CuPolicy
@@ -23,6 +23,7 @@ __all__ = [
     "Miss",
     "Outcome",
     "Payload",
+    "PolicyError",
     "PositioningModel",
     "SendPolicy",
     "Snapshot",

@@ -63,6 +63,10 @@ SendPolicy = Callable[[Heard], Payload | None]
 """Decides the size of each message, or with None that it is not sent."""
 
 
+class PolicyError(ValueError):
+    """A policy that wants what cannot be sent; the text is one line."""
+
+
 class BaseStation:
     """Embeds, quantises and packs what one BS hears; owns no clock and no socket.
 
@@ -135,8 +139,8 @@ class BaseStation:
             t_publish_ns: when the frame leaves.
 
         Raises:
-            ValueError: when the encoder yields what cannot be quantised (NaN), or the policy a size out of
-                range.
+            ValueError: when the encoder yields what cannot be quantised (NaN).
+            PolicyError: when the policy wants a size out of range, or what is none.
         """
         assert pilots.ndim == 3, f"pilots are [num_slots, num_ant, num_sc], not {pilots.shape}"
         if not self.up:
@@ -224,7 +228,12 @@ class BaseStation:
             partial(self._locate, ue, seq, embedding),
         )
         payload = self._policy(heard)
-        return None if payload is None else self._checked(payload)
+        try:
+            return None if payload is None else self._checked(payload)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise PolicyError(
+                f"the policy of {self.bs_id} wants {payload!r} for {ue}#{seq}: {error}"
+            ) from error
 
     def _locate(self, ue: str, seq: int, embedding: Embedding) -> Place | None:
         """Where the UE is by this BS alone; None where the model gives no number."""

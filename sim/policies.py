@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from broker.law import CapacityTrace, Jitter, NoJitter, UniformJitter
-from nodes import SendPolicy
+from nodes import Heard, Payload, SendPolicy
 from nodes.policy import DeltaPolicy, FitPolicy, InnovationPolicy, Link
 from nodes.tracker import TrackerParams
 from sim.clock import ns_from_s
@@ -96,4 +96,12 @@ def policy_in(wanted: written.FilePolicy, scenario: Scenario, bs: str) -> SendPo
     if not callable(found):
         raise UserError(f"{place}: defines neither policy(heard) nor make_policy(bs, link)")
     own: SendPolicy = found
-    return own
+
+    def policy(heard: Heard) -> Payload | None:
+        try:
+            return own(heard)
+        except Exception as error:
+            where = f"{heard.bs}, {heard.ue}#{heard.seq}"
+            raise UserError(f"{place}: {type(error).__name__} at {where}: {error}") from error
+
+    return policy

@@ -17,7 +17,7 @@ from broker.frame import Frame, FrameEncoder, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.packet import Fate, Packet
 from broker.sequence import TransportLoss
-from nodes import BaseStation, PositioningModel, SendPolicy
+from nodes import BaseStation, PolicyError, PositioningModel, SendPolicy
 from sim.agenda import Agenda, Alarm, Moment
 from sim.centre import Centre
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
@@ -205,7 +205,10 @@ class World:
             self._stations.values(), pilots, self._noise_variance, strict=True
         ):
             self.ledger.owe(station.bs_id, ue, seq, t_sample_ns)
-            frame = station.snapshot(ue, seq, t_sample_ns, heard, noise_variance, t_publish_ns)
+            try:
+                frame = station.snapshot(ue, seq, t_sample_ns, heard, noise_variance, t_publish_ns)
+            except PolicyError as error:
+                raise UserError(str(error)) from error
             if frame is None:
                 cause = SILENT if station.up else BS_DOWN
                 self._withhold(station.bs_id, ue, seq, t_sample_ns, cause, t_sample_ns)

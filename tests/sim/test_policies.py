@@ -7,6 +7,7 @@ from sim.errors import UserError
 from sim.policies import link_of, policy_of
 from sim.scenario import Scenario, ScenarioError
 from sim.scenario.load import parse_scenario
+from tests.sim.kit import run_quietly, scenario_of
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
 
@@ -55,3 +56,30 @@ def test_a_maker_of_policies_that_makes_none(tmp_path: Path) -> None:
     own = scenario(f"bs.policy={{kind: file, file: {tmp_path / 'own.py'}}}")
     with pytest.raises(UserError, match=r"make_policy\(bs, link\) must return a policy\(heard\), not None"):
         policy_of(own, "bs1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "def policy(heard):\n    return 1 / 0\n",
+            "own.py: ZeroDivisionError at bs1, ue1#0: division by zero",
+        ),
+        ("def policy(heard):\n    return 5\n", "the policy of bs1 wants 5 for ue1#0: "),
+        (
+            "from nodes import Payload\ndef policy(heard):\n    return Payload(17, 10)\n",
+            "the policy of bs1 wants Payload(bits=17, dims=10) for ue1#0: bits must be an integer",
+        ),
+        (
+            "from nodes import Payload\ndef policy(heard):\n    return Payload(4, 9999)\n",
+            "dims must be from 1 to 48, not 9999",
+        ),
+    ],
+)
+def test_a_policy_that_goes_wrong_is_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "own.py").write_text(text)
+    own = scenario_of({"bs": {"policy": {"kind": "file", "file": str(tmp_path / "own.py")}}})
+    with pytest.raises(UserError) as error:
+        run_quietly(own)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
