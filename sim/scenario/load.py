@@ -59,6 +59,8 @@ def read_text(file: Path) -> str:
 
 def scenario_of(document: yaml.Document, folder: Path) -> Scenario:
     """Check a document's values; raises ScenarioError for the first mistake in the file."""
+    if "study" in document.value:
+        raise document.error(("study",), "this is a study: `python -m sim sweep` runs it", at_key=True)
     try:
         scenario = Scenario.model_validate(document.value, context={"folder": folder})
     except ValidationError as error:

@@ -33,6 +33,10 @@ CASES = {
         MINIMAL + "fronthaul: {default: {outages: [{at: 0 s, for: 0.1 ns}]}}\n",
         "s.yaml:6:48 fronthaul.default.outages[0].for: must be at least 1 ns",
     ),
+    "a study": (
+        MINIMAL + "study: {}\n",
+        "s.yaml:6:1 study: this is a study: `python -m sim sweep` runs it",
+    ),
     "unknown key": (
         MINIMAL + "sede: 3\n",
         (
