@@ -36,7 +36,7 @@ COUNTS_AS = 10.0
 NOISE_COUNTS_AS = 30.0
 """The same where white noise is all that is left."""
 WELL_EXPLAINED = 0.01
-"""Unexplained share below which a base station speaks for the map; of two or more heard, two have to."""
+"""Unexplained share below which a base station speaks for the map; one of those heard has to."""
 SYNC_M = 1.6
 """Standard deviation of an offset of a base station's clock, with what is wrong in its estimate, m."""
 VAGUE_M = 30.0
@@ -138,8 +138,7 @@ class MapFix:
             centre = best.mean(axis=0)
             apart = best - centre
             spread = apart.T @ apart / BEST * WIDER + NARROWEST_M2 * np.eye(3)
-        well = np.count_nonzero(unexplained[np.argmax(level)] < WELL_EXPLAINED)
-        if well < min(2, len(use)):
+        if unexplained[np.argmax(level)].min() >= WELL_EXPLAINED:
             return position_m, covariance_m2
         return _moments(tried, level, proposals)
 
