@@ -74,7 +74,8 @@ LEAST_LISTENING_S = 0.002
 LOOK_EVERY_S = 0.1
 BEAT_EVERY_S = 1.0
 ROWS_PER_PART = 2048
-"""Of each table on disk: a run by the clock may last for days, and its memory is to stay as it is."""
+SAVE_EVERY_S = 10.0
+"""Rows wait so long to be put on disk: who reads meanwhile sees them, and memory stays as it is for days."""
 TRACKS_KEPT = 256
 """Of each UE, to tell later what was known at a miss."""
 NOT_YET_NS = 3600 * NANOSECONDS_PER_SECOND
@@ -255,7 +256,8 @@ class RealtimeWorld(World):
         """What the parts have told and nobody has dealt with yet."""
         self._on_air: list[tuple[Snapshot, list[AirParts]]] = []
         """What is heard at this instant."""
-        self._listened = self._next_listen = self._next_look = self._next_beat = monotonic()
+        self._listened = self._next_listen = self._next_look = self._next_beat = self._next_save = monotonic()
+        self._saved = 0
 
     # The clock.
 
@@ -611,8 +613,17 @@ class RealtimeWorld(World):
             self.parts.beat()
             self._tell_how_it_stands()
             self._sweep()
+            self._save(now)
         while not self.requests.empty():
             self.requests.get_nowait()(self)
+
+    def _save(self, now: float) -> None:
+        """Put rows on disk, one table after the other: it takes milliseconds."""
+        if now >= self._next_save:
+            tables = self._recorder.tables
+            self._next_save = now + SAVE_EVERY_S / len(tables)
+            self._saved += 1
+            tables[sorted(tables)[self._saved % len(tables)]].flush()
 
     def _tell_how_it_stands(self) -> None:
         now_s = max(0, self.clock.now_ns()) / 1e9

@@ -25,6 +25,7 @@ from sim.run_folder import (
     VERSIONS_FILE,
     RunFolder,
     TableName,
+    in_order,
 )
 
 ROWS_PER_PART = 4096
@@ -49,7 +50,14 @@ PACKAGES = (
 
 
 class TableWriter:
-    """A table on disk that grows by whole Parquet files and becomes a single one when it is closed."""
+    """A table on disk that grows by whole Parquet files and becomes a single one when it is closed.
+
+    Args:
+        folder: of the run.
+        name: of the table.
+        rows_per_part: so many rows are put on disk by themselves, and make a row group in the end; parts that
+            were put there earlier (`flush`) are joined until they are as many.
+    """
 
     def __init__(self, folder: RunFolder, name: TableName, rows_per_part: int) -> None:
         self._schema = SCHEMAS[name]
@@ -84,15 +92,21 @@ class TableWriter:
         return pa.Table.from_arrays(arrays, schema=self._schema)
 
     def close(self) -> None:
-        """Make one file of the parts, one row group each, and remove them."""
+        """Make one file of the parts, and remove them."""
         unfinished = self._path.with_suffix(".writing")
-        parts = sorted(self._parts.glob("*.parquet"))
+        parts = in_order(self._parts)
         with pq.ParquetWriter(unfinished, self._schema) as writer:
+            together: list[pa.Table] = []
             for part in parts:
                 with pq.ParquetFile(part) as file:  # `read_table` imports for a tenth of a second first
-                    writer.write_table(file.read())
+                    together.append(file.read())
+                if sum(table.num_rows for table in together) >= self._rows_per_part:
+                    writer.write_table(pa.concat_tables(together))
+                    together = []
             if self._rows:
-                writer.write_table(self._gathered())
+                together.append(self._gathered())
+            if together:
+                writer.write_table(pa.concat_tables(together))
         unfinished.rename(self._path)
         for part in parts:
             part.unlink()
@@ -197,8 +211,8 @@ class Recorder:
         scenario_yaml: the scenario with every default written out.
         versions: see `versions()`.
         headline: what the summary says from the start (scenario, seed).
-        rows_per_part: rows of a table that may be lost when the process is killed, and wait in its memory;
-            None: `ROWS_PER_PART`.
+        rows_per_part: rows of a table that may be lost when the process is killed, and wait in its memory,
+            if nobody puts them on disk earlier; None: `ROWS_PER_PART`.
     """
 
     def __init__(

@@ -68,6 +68,11 @@ SCHEMAS: dict[TableName, pa.Schema] = {
 }
 
 
+def in_order(parts: Path) -> list[Path]:
+    """The parts of a table, of which there may be more than their names have digits for."""
+    return sorted(parts.glob("*.parquet"), key=lambda part: (len(part.name), part.name))
+
+
 class RunFolderError(UserError):
     """A run folder that cannot be written or read; the text is one clear line."""
 
@@ -201,7 +206,7 @@ class RunFolder:
     def _parquet_files(self, name: TableName) -> list[Path]:
         if self.table_path(name).is_file():
             return [self.table_path(name)]
-        parts = sorted(self.parts_path(name).glob("*.parquet"))
+        parts = in_order(self.parts_path(name))
         if not parts and not self.parts_path(name).is_dir():
             raise RunFolderError(f"{self.table_path(name)}: missing")
         return parts

@@ -27,6 +27,7 @@ from sim.errors import UserError
 from sim.fingerprint import Event
 from sim.realtime import LagError, Pace, RealtimeWorld, run_realtime
 from sim.replay import replay
+from sim.run_folder import TABLE_NAMES, RunFolder
 from sim.streams_out import Hub
 from tests.broker.test_mqtt import free_port
 from tests.sim.kit import ROOT, TWO_BS, GeometryChannel, scenario_of, walking_from
@@ -104,6 +105,26 @@ def test_what_the_broker_does_not_tell_in_time_is_recorded_all_the_same(
     assert (result.summary["fixes"], result.summary["frames_not_ours"]) == (10, 0)
     assert result.frames.to_pandas().wire_bits.min() > 0
     assert replay(tmp_path, model=GeometryModel(("bs1", "bs2"))).same_fixes
+
+
+def test_what_has_become_of_a_run_can_be_read_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.realtime.SAVE_EVERY_S", 0.2)
+    monkeypatch.setattr("sim.realtime.BEAT_EVERY_S", 0.1)
+    seen: list[int] = []
+
+    def prepare(world: RealtimeWorld) -> None:
+        def look() -> None:
+            folder = RunFolder.open(tmp_path)
+            seen.extend(folder.table(name).num_rows for name in TABLE_NAMES)
+
+        world.at(ns_from_s(1.9), Moment.FAULT, look)
+
+    result = run_now({"duration": "2 s"}, out=tmp_path, prepare=prepare)
+    assert 0 < min(seen) <= max(seen) < 40, "of 20 fixes and 40 frames"
+    assert (result.fixes.num_rows, result.frames.num_rows) == (20, 40)
+    assert result.fixes["seq"].to_pylist() == list(range(20))
 
 
 def test_a_run_at_twice_the_speed_takes_half_the_time() -> None:

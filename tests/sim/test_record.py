@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sim.record import Recorder, TableWriter, git_commit, versions
-from sim.run_folder import SCHEMAS, RunFolder, RunFolderError
+from sim.run_folder import SCHEMAS, RunFolder, RunFolderError, in_order
 
 
 def frame_row(seq: int, **values: Any) -> list[Any]:
@@ -93,6 +93,27 @@ def test_parts_are_flushed_and_become_row_groups(tmp_path: Path) -> None:
     assert folder.table("frames").column("seq").to_pylist() == list(range(10))
     assert pq.ParquetFile(folder.table_path("frames")).num_row_groups == 3
     assert not folder.parts_path("frames").exists()
+
+
+def test_small_parts_are_joined(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    table = TableWriter(folder, "frames", rows_per_part=4)
+    for seq in range(11):
+        table.append(frame_row(seq))
+        if seq % 2:
+            table.flush()
+            table.flush()  # nothing new
+    assert folder.table("frames").column("seq").to_pylist() == list(range(10))
+    table.close()
+    assert folder.table("frames").column("seq").to_pylist() == list(range(11))
+    file = pq.ParquetFile(folder.table_path("frames")).metadata
+    assert [file.row_group(at).num_rows for at in range(file.num_row_groups)] == [4, 4, 3]
+
+
+def test_parts_stay_in_order_when_their_names_run_out_of_digits(tmp_path: Path) -> None:
+    for number in (99_998, 99_999, 100_000, 7):
+        (tmp_path / f"{number:05d}.parquet").touch()
+    assert [part.stem for part in in_order(tmp_path)] == ["00007", "99998", "99999", "100000"]
 
 
 def test_an_exception_leaves_a_closed_and_incomplete_run(tmp_path: Path) -> None:
