@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim.scenario.errors import problem
+from sim.scenario.errors import problem, quoted
 from sim.scenario.units import (
     ACCELERATION,
     ANGLE,
@@ -153,7 +153,7 @@ def axis_of(name: str, given: Any) -> Axis:
     if isinstance(given, list):
         if not given:
             raise problem("needs at least one value")
-        return Axis(name, tuple(value_of(value, [name]) for value in given))
+        return Axis(name, each_once([value_of(value, [name]) for value in given]))
     if not isinstance(given, Mapping):
         return Axis(name, (value_of(given, [name]),))
     if "from" in given or "to" in given:
@@ -163,7 +163,7 @@ def axis_of(name: str, given: Any) -> Axis:
         unknown(given, ("values", "also"))
         if not isinstance(given["values"], list) or not given["values"]:
             raise problem("must be a list of values", ("values",))
-        return Axis(name, tuple(value_of(value, keys) for value in given["values"]))
+        return Axis(name, each_once([value_of(value, keys) for value in given["values"]], ("values",)))
     values = []
     for label, changes in given.items():
         if not isinstance(changes, Mapping):
@@ -172,6 +172,19 @@ def axis_of(name: str, given: Any) -> Axis:
     if not values:
         raise problem("needs at least one value")
     return Axis(name, tuple(values))
+
+
+def each_once(values: Sequence[Value], below: tuple[str, ...] = ()) -> tuple[Value, ...]:
+    """The values of a list; raises a validation error for one that comes twice, also in other words."""
+    known: dict[str | float, Value] = {}
+    for index, value in enumerate(values):
+        names: list[str | float] = [value.label, *([] if value.number is None else [value.number])]
+        first = next((known[name] for name in names if name in known), None)
+        if first is not None:
+            other = "" if first.label == value.label else f", as {quoted(first.label)}"
+            raise problem(f"{quoted(value.label)} is there already{other}", (*below, index))
+        known |= dict.fromkeys(names, value)
+    return tuple(values)
 
 
 def range_axis(name: str, given: Mapping[str, Any]) -> Axis:

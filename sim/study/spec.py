@@ -261,7 +261,10 @@ def study_of(
         pieces = split(value)
         values = [value_of(piece, path, place) for piece in pieces]
         if len(values) > 1:
-            known[key.strip()] = axis_of(key.strip(), values)
+            try:
+                known[key.strip()] = axis_of(key.strip(), values)
+            except PydanticCustomError as error:
+                raise place.error(path, str((error.context or {})["text"])) from error
         else:
             known.pop(key.strip(), None)
             apply_values(document, {key.strip(): values[0]})

@@ -120,6 +120,11 @@ def test_an_axis_that_is_added_does_not_shift_the_others(tmp_path: Path) -> None
         ("{cu.deadline: {from: 1 ms}}", "study.sweep.cu.deadline.to: required, but missing"),
         ("{cu.deadline: {from: 1 ms, to: 3 m}}", "is of another dimension than `from`"),
         ("{cu.deadline: {from: 1 ms, to: 2 ms, stepz: 3}}", "unknown key; allowed: from, to, steps"),
+        ("{model.bits: [4, 6, 4]}", "study.yaml:3:30 study.sweep.model.bits[2]: '4' is there already"),
+        (
+            "{cu.deadline: {values: [0.1 s, 100 ms], also: [tracker.max_coast]}}",
+            "study.sweep.cu.deadline.values[1]: '100 ms' is there already, as '0.1 s'",
+        ),
         ("{}", "needs at least 1, has 0"),
     ],
 )
@@ -130,6 +135,25 @@ def test_mistakes_are_one_line_with_their_place(tmp_path: Path, sweep: str, mess
         load_study(file)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.bits=4,4", "model.bits: '4' is there already"),
+        ("model.bits=4,6, 4", "model.bits: '4' is there already"),
+        ("seed=7,0x7", "seed: '7' is there already"),
+        (
+            "fronthaul.default.capacity=1 Mbit/s,1000 kbit/s",
+            "fronthaul.default.capacity: '1000 kbit/s' is there already, as '1 Mbit/s'",
+        ),
+        ("ues.ue1.rate=10 Hz,nan,nan", "ues.ue1.rate: 'nan' is there already"),
+    ],
+)
+def test_a_value_that_comes_twice_on_the_command_line_is_one_line(override: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load_study(SPIRAL, [override])
+    assert str(caught.value) == f"override {override} {said}"
 
 
 def test_nothing_to_vary_is_a_mistake() -> None:
