@@ -48,7 +48,8 @@ def trace_benchmark(
         The chunks, or the one file in ``out``.
 
     Raises:
-        ChannelError: There is no such pool, the ray tracer cannot run here, or a chunk is damaged.
+        ChannelError: There is no such pool, or it has fewer chunks; the ray tracer cannot run here; a chunk
+            is damaged.
     """
     pool = pool_of(pool_name)
     world = world_of(MUNICH6)
@@ -101,12 +102,14 @@ def trace_pool(
 ) -> list[Path]:
     """Trace the first ``chunks`` chunks of a pool (default: all) into ``cache``; resumes by itself.
 
-    Returns the chunk files in order.
+    Returns the chunk files in order. Raises ChannelError if the pool has fewer, or they cannot be traced.
     """
     total = num_chunks(pool)
+    if chunks is not None and chunks > total:
+        raise ChannelError(f"the pool '{pool.name}' has {total} chunks, not {chunks}")
     wanted = {
         chunk_path(cache, world, pool, chunk): pool_chunk(pool, chunk, heights)
-        for chunk in range(min(total, chunks or total))
+        for chunk in range(total if chunks is None else chunks)
     }
     trace_chunks(world, pool.name, wanted, report, open_engine)
     return list(wanted)

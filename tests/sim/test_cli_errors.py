@@ -204,6 +204,12 @@ def test_nothing_or_too_much_to_trace() -> None:
     assert refused("trace", "spiral.yaml", "none.yaml") == "none.yaml: no such file\n"
 
 
+@pytest.mark.parametrize(("pool", "most"), [("train", 80), ("test-blocked", 2)])
+def test_more_chunks_to_trace_than_a_pool_has(pool: str, most: int) -> None:
+    line = f"the pool '{pool}' has {most} chunks, not {most + 1}\n"
+    assert refused("trace", "--pool", pool, "--chunks", f"{most + 1}", "--out", "traces") == line
+
+
 def test_an_unknown_command_and_option() -> None:
     assert "No such command 'runn'" in refused("runn")
     assert "No such option: --oute" in refused("run", "spiral.yaml", "--oute", "x")
