@@ -33,7 +33,7 @@ class MqttBridge:
     would have published meanwhile is replaced by newer things where it is taken from.
 
     Args:
-        host: of the broker.
+        host: of the broker; an IPv6 address without brackets.
         port: of the broker.
         run: identity of the run.
         take: waits so many seconds for something new and gives it; called from the thread.
@@ -81,7 +81,8 @@ class MqttBridge:
             except (aiomqtt.MqttError, OSError) as error:
                 if not self._said:
                     self._said = True
-                    _LOG.warning("MQTT broker %s:%d: %s (trying again)", self._host, self._port, error)
+                    host = f"[{self._host}]" if ":" in self._host else self._host
+                    _LOG.warning("MQTT broker %s:%d: %s (trying again)", host, self._port, error)
             wait_s = FIRST_WAIT_S if self.connections > before else min(2 * wait_s, LONGEST_WAIT_S)
             await asyncio.to_thread(self._stop.wait, wait_s)
 

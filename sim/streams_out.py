@@ -5,12 +5,14 @@ pushes out the oldest of its kind, and is counted.
 """
 
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv6Address
 from typing import Any
 
 import zmq
@@ -25,6 +27,7 @@ from sim.scenario import Scenario
 MOST_WAITING = 1024
 MOST_CONNECTIONS = 128
 """At a time, for metrics; each holds a thread of the run."""
+HOST_AND_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,11 +381,9 @@ def streams_of(
             stack.callback(stream.close)
             lines.append(f"tracks and links: {stream.endpoint}")
         if mqtt is not None:
-            host, _, port = mqtt.rpartition(":")
-            if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-                raise UserError(f"--mqtt {mqtt}: must be HOST:PORT, with a port from 1 to 65535")
+            host, port = mqtt_address(mqtt)
             reader = hub.reader("mqtt")
-            bridge = MqttBridge(host, int(port), hub.run, lambda wait_s: mqtt_updates(reader, wait_s))
+            bridge = MqttBridge(host, port, hub.run, lambda wait_s: mqtt_updates(reader, wait_s))
             stack.callback(bridge.close)
             lines.append(f"tracks: mqtt://{mqtt}, topics fronthaul/{hub.run}/#")
         if metrics is not None:
@@ -390,6 +391,22 @@ def streams_of(
             stack.callback(server.close)
             lines.append(f"metrics: http://127.0.0.1:{server.port}/metrics")
         yield lines
+
+
+def mqtt_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``, an IPv6 address without its brackets; raises UserError."""
+    match = HOST_AND_PORT.fullmatch(text)
+    try:
+        if match is None or not 0 < int(match[3]) < 65536:
+            raise ValueError
+        if match[1] is not None:
+            return str(IPv6Address(match[1])), int(match[3])
+        match[2].encode("idna")  # as it is looked up; a name with empty or long labels is none
+        return match[2], int(match[3])
+    except ValueError as error:
+        raise UserError(
+            f"--mqtt {text}: must be HOST:PORT, with a port from 1 to 65535 and an IPv6 address in brackets"
+        ) from error
 
 
 def mqtt_updates(reader: Reader, wait_s: float) -> list[tuple[str, bytes]]:

@@ -15,7 +15,16 @@ import zmq
 
 from broker.counts import Counts
 from sim.errors import UserError
-from sim.streams_out import Hub, Metrics, Reader, ZmqStream, link_states, prometheus_text, streams_of
+from sim.streams_out import (
+    Hub,
+    Metrics,
+    Reader,
+    ZmqStream,
+    link_states,
+    mqtt_address,
+    prometheus_text,
+    streams_of,
+)
 from tests.sim.kit import ROOT
 
 
@@ -191,12 +200,47 @@ def test_connections_that_say_nothing_are_so_many_at_most(monkeypatch: pytest.Mo
         ({"mqtt": "nohost"}, "must be HOST:PORT"),
         ({"mqtt": "127.0.0.1:0"}, "a port from 1 to 65535"),
         ({"mqtt": "127.0.0.1:67419"}, "a port from 1 to 65535"),
+        ({"mqtt": "127.0.0.1:" + 5000 * "9"}, "a port from 1 to 65535"),
+        ({"mqtt": "mqtt://localhost:1883"}, "must be HOST:PORT"),
+        ({"mqtt": "a..b:1883"}, "must be HOST:PORT"),
+        ({"mqtt": 64 * "a" + ":1883"}, "must be HOST:PORT"),
+        ({"mqtt": "::1:1883"}, "an IPv6 address in brackets"),
+        ({"mqtt": "::1"}, "an IPv6 address in brackets"),
+        ({"mqtt": "[::1]"}, "must be HOST:PORT"),
+        ({"mqtt": "[]:1883"}, "must be HOST:PORT"),
+        ({"mqtt": "[localhost]:1883"}, "an IPv6 address in brackets"),
         ({"zmq": "tcp://127.0.0.1:1:2"}, "cannot be bound"),
     ],
 )
 def test_a_stream_that_cannot_be_is_one_line(streams: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said), streams_of(Hub("run1"), **streams):  # type: ignore[arg-type]
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:1883", ("127.0.0.1", 1883)),
+        ("broker.example:65535", ("broker.example", 65535)),
+        ("[::1]:1883", ("::1", 1883)),
+        ("[fe80::1%lo]:1", ("fe80::1%lo", 1)),
+    ],
+)
+def test_addresses_of_mqtt_brokers(text: str, address: tuple[str, int]) -> None:
+    assert mqtt_address(text) == address
+
+
+def test_a_broker_at_an_ipv6_address_is_connected_to() -> None:
+    try:
+        broker = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError as error:
+        pytest.skip(f"there is no IPv6 here: {error}")
+    with broker:
+        broker.settimeout(10.0)
+        with streams_of(Hub("run1"), mqtt=f"[::1]:{broker.getsockname()[1]}"):
+            connection, _ = broker.accept()
+            with connection:
+                assert connection.recv(1) == b"\x10", "an MQTT client says CONNECT first"
 
 
 def test_updates_travel_as_json() -> None:
