@@ -53,7 +53,6 @@ OUTCOME = (
     pa.field("digest", pa.string()),
     pa.field("summary", pa.string()),
 )
-OUTCOME_NAMES = frozenset(column.name for column in OUTCOME)
 IDENTITY = b"study"
 """In a chunk's metadata: the scenario and the axes that its points are of, and the weights."""
 Row = Mapping[str, Any]
@@ -188,21 +187,21 @@ class StudyFolder:
         wanted = {self.chunk_path(key) for key in keys}
         return self._remove(path for path in self._chunk_files() if path not in wanted)
 
-    def remove_foreign(self, schema: pa.Schema, is_ours: Callable[[Row], bool]) -> int:
+    def remove_foreign(self, schema: pa.Schema, is_ours: Callable[[str, Sequence[Row]], bool]) -> int:
         """Remove chunks that no round of a study can have written; gives how many there were.
 
         Args:
             schema: of the study's chunks, with its identity.
-            is_ours: whether a row with its group and the columns of the axes is of a point of the study.
+            is_ours: whether a chunk of a key is of the study; gets the group and repetition of its rows.
         """
-        names = [name for name in schema.names if name not in OUTCOME_NAMES]
+        names = [column.name for column in PLACE]
 
         def is_foreign(path: Path) -> bool:
             try:
                 found = pq.read_schema(path)
                 if found != schema or (found.metadata or {}).get(IDENTITY) != schema.metadata[IDENTITY]:
                     return True
-                return not all(map(is_ours, pq.read_table(path, columns=names).to_pylist()))
+                return not is_ours(path.stem, pq.read_table(path, columns=names).to_pylist())
             except (pa.ArrowException, OSError):
                 return False  # damaged: said, and computed again, when its turn comes
 

@@ -191,6 +191,12 @@ def decides_embeddings(key: str) -> bool:
     return steps[0] not in WITHOUT_EFFECT
 
 
+def decides_model(key: str) -> bool:
+    """Whether a key of a scenario may change which model it is."""
+    steps = path_of(key, yaml.Place(key))
+    return steps[0] == "model" and (len(steps) < 2 or steps[1] == "name")
+
+
 def load_study(path: str | Path, overrides: Sequence[str] = (), repeat: int | None = None) -> Study:
     """A study from its file, or from a scenario and what to vary.
 

@@ -21,8 +21,8 @@ from sim.errors import UserError
 from sim.run_folder import RunFolderError
 from sim.scenario import Scenario
 from sim.study.analysis import interval
-from sim.study.results import IDENTITY, Row, StudyFolder, StudyFolderError, place_of, row_of, schema_of
-from sim.study.spec import Point, Study
+from sim.study.results import IDENTITY, Row, StudyFolder, StudyFolderError, row_of, schema_of
+from sim.study.spec import Point, Study, decides_model
 from sim.study.work import Chunk, ToEmbed, Worker, unlike
 
 FRAMES_PER_CHUNK = 80_000
@@ -122,7 +122,7 @@ class _Sweeping:
         """Of chunks, which keep whose they are."""
         frames = len(base.bs_ids) * base.num_snapshots
         self._per_chunk = max(1, min(MOST_PER_CHUNK, FRAMES_PER_CHUNK // max(1, frames)))
-        self._digests: dict[Any, str] = {}
+        self._digests: dict[str, str] = {}
         self._keys: list[str] = []
         self._total = 0
         self._sweep = Sweep(folder)
@@ -192,24 +192,29 @@ class _Sweeping:
             together.sort(key=message_of)
             for first in range(0, len(together), self._per_chunk):
                 some = tuple(together[first : first + self._per_chunk])
-                content = [
-                    [point.group, point.repeat, point.changes, [value.label for value in point.values]]
-                    for point in some
-                ]
-                text = json.dumps([self._identity, content, *self._other_weights(some[0])], sort_keys=True)
-                yield heard_with, Chunk(hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), some)
+                yield heard_with, Chunk(self._key_of(some), some)
+
+    def _key_of(self, points: Sequence[Point]) -> str:
+        """Names a chunk: by its points, which share their embeddings, and by their weights."""
+        content = [
+            [point.group, point.repeat, point.changes, [value.label for value in point.values]]
+            for point in points
+        ]
+        text = json.dumps([self._identity, content, *self._other_weights(points[0])], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def _other_weights(self, point: Point) -> list[str]:
         """Digest of the weights of a point that brings its own; nothing for one that does not."""
-        name = point.changes.get("model.name")
-        if name is None:
+        changes = {key: item for key, item in point.changes.items() if decides_model(key)}
+        if not changes:
             return []
-        if name not in self._digests:
+        known_as = json.dumps(changes, sort_keys=True)
+        if known_as not in self._digests:
             try:
-                self._digests[name] = model_of(self._study.scenario(point)).digest.hex()
+                self._digests[known_as] = model_of(self._study.scenario(point)).digest.hex()
             except UserError:  # the point itself will say what is wrong with it
-                self._digests[name] = ""
-        return [self._digests[name]]
+                self._digests[known_as] = ""
+        return [self._digests[known_as]]
 
     def _is_there(self, chunk: Chunk) -> bool:
         try:
@@ -248,12 +253,13 @@ class _Sweeping:
         ]
         return f"{', '.join(values)}, repeat {point.repeat}"
 
-    def _is_ours(self, row: Row) -> bool:
-        """Whether a row stands where a point of this study does."""
-        if row["group"] >= len(self._study.groups):
+    def _is_ours(self, key: str, rows: Sequence[Row]) -> bool:
+        """Whether a chunk is of points of this study, by the weights of today."""
+        groups = self._study.groups
+        if not rows or any(row["group"] >= len(groups) for row in rows):
             return False
-        place = place_of(self._study, self._study.groups[row["group"]])
-        return all(row[column] == value for column, value in place.items())
+        points = [Point(row["group"], row["repeat"], groups[row["group"]]) for row in rows]
+        return key == self._key_of(points)
 
     def _check_figure(self, figure: str) -> None:
         if figure not in self._schema.names or not pa.types.is_floating(self._schema.field(figure).type):

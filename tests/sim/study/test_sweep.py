@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from models.runtime import WEIGHTS
 from sim.engine import Failure, SerialEngine, Task
 from sim.errors import UserError
 from sim.study.analysis import interval
@@ -237,6 +239,30 @@ def test_ues_may_have_two_underscores(tmp_path: Path) -> None:
     (tmp_path / "uu.yaml").write_text(spiral)
     study = load_study(tmp_path / "uu.yaml", ["ues.my__ue.rate=5 Hz,10 Hz", "duration=0.3 s"])
     assert [study.scenario(point).ues["my__ue"].rate for point in study.points()] == [5.0, 10.0]
+
+
+@pytest.mark.parametrize("key", ["model.name", "model"])
+def test_other_weights_of_one_value_are_computed_again(tmp_path: Path, key: str) -> None:
+    """Noticed at once, as those of the only model of a study are."""
+    mine = tmp_path / "mine"
+    shutil.copytree(WEIGHTS / "ecc-r", mine)
+    names = ["ecc-r", str(mine)]
+    changes = [json.dumps({key: {"name": name} if key == "model" else name}) for name in names]
+    study_file = tmp_path / "study.yaml"
+    study_file.write_text(
+        f"study:\n  scenario: {ROOT / 'scenarios' / 'spiral.yaml'}\n  set: {{duration: 0.3 s}}\n"
+        f"  sweep:\n    model:\n      shipped: {changes[0]}\n      mine: {changes[1]}\n"
+    )
+    study = load_study(study_file)
+    run_all(study, tmp_path / "out")
+    assert run_all(study, tmp_path / "out", resume=True).found == 2
+    page = mine / "model.json"
+    page.write_text(page.read_text() + "\n")
+    with pytest.raises(KeyboardInterrupt):
+        run_all(study, tmp_path / "out", resume=True, engine=Counting(study, stop_after=0))
+    assert StudyFolder(tmp_path / "out").table().column("model").to_pylist() == ["shipped"]
+    done = run_all(study, tmp_path / "out", resume=True)
+    assert (done.found, done.computed, done.failed, len(done.folder.table())) == (1, 1, 0, 2)
 
 
 OTHER_STUDIES = {
