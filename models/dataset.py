@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from weakref import WeakKeyDictionary
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from models.dataset_places import TOLERANCES_M, closest_m, linked, told_apart, ways
 
@@ -26,6 +28,10 @@ MIN_GROUPS = 6
 HELD_OUT_SHARE = 0.15
 """Of the groups, for validation, and as many again for testing."""
 PARTS = ("training", "validation", "test")
+BY = ("trajectory_id", "position", "cell", "height")
+PLACE = re.compile(r"-?[0-9]{1,19} -?[0-9]{1,19} -?[0-9]{1,19}")
+"""The name of a place: its position in units of :data:`SAME_PLACE_M`."""
+_STRICT = ConfigDict(extra="forbid")
 
 
 class DatasetError(ValueError):
@@ -91,6 +97,17 @@ class Grouping:
     by: str
     cell_m: float = 0.0
     within_m: float = 0.0
+
+    __pydantic_config__ = _STRICT
+
+    def __post_init__(self) -> None:
+        if self.by not in BY:
+            raise ValueError(f"by must be one of {', '.join(BY)}, not {self.by!r}")
+        for name in ("cell_m", "within_m"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.by in ("cell", "height") and not self.cell_m:
+            raise ValueError(f"cell_m must be positive where groups are made by {self.by}")
 
     def labels(self, dataset: Dataset) -> NDArray[np.str_]:
         """Name of each sample's group, ``[sample]``; found once for a data set.
@@ -162,6 +179,13 @@ class Split:
     training: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+
+    __pydantic_config__ = _STRICT
+
+    def __post_init__(self) -> None:
+        names = [name for part in PARTS for name in getattr(self, part)]
+        if self.grouping.by == "position" and not all(map(PLACE.fullmatch, names)):
+            raise ValueError("names of places must be three whole numbers")
 
     def rows(self, dataset: Dataset, part: str) -> NDArray[np.int64]:
         """Samples of a part, ``training``, ``validation`` or ``test``."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from models.dataset_network import LinkEncoder
+from models.dataset_page import KIND, VERSION
 from models.dataset_regression import BlendedFusion
-from models.dataset_runtime import KIND, VERSION
 from models.dataset_training import DatasetTrainer
 from models.export import to_onnx
 from models.exported import replaced, write_page

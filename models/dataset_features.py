@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 
 from models.preprocessing import encoder_input
 
@@ -36,6 +37,12 @@ class LinkShape:
     antennas: int
     subcarriers: int
     phase: bool
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        if min(self.slots, self.antennas, self.subcarriers) < 1:
+            raise ValueError("slots, antennas and subcarriers must be positive")
 
     @property
     def bands(self) -> int:

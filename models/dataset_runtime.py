@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import Dataset, Grouping, Split
-from models.dataset_features import LinkShape, link_features
+from models.dataset import PARTS, Dataset
+from models.dataset_features import link_features
+from models.dataset_page import read_dataset_page
 from models.quantiser import dequantise, quantise
 from models.runtime import ModelError, file_hashes, open_session
 
-KIND = "dataset"
-VERSION = 1
 FLOOR_M = 0.01
 """No axis is claimed to be known better than this."""
 BATCH = 1_000
@@ -35,37 +34,35 @@ class DatasetModel:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = folder / "model.json"
-        found = _read_json(path)
-        if found.get("kind") != KIND:
-            raise ModelError(f"{folder}: a model that was not trained with --dataset")
-        if found["version"] != VERSION:
-            raise ModelError(f"{path}: version {found['version']}, expected {VERSION}")
-        try:
-            self.bs_ids = tuple(str(bs) for bs in found["bs_ids"])
-            self.dims, self.bits = int(found["dims"]), int(found["bits"])
-            self.steps: Floats = np.array(found["steps"], dtype=np.float64)
-            self.link_shape = LinkShape(**found["link_shape"])
-            self.axis_scale: Floats = np.array(found["axis_scale"], dtype=np.float64)
-            self.free_axes = int(found["free_axes"])
-            self.noise_variance: float | None = found["noise_variance"]
-            self.trained_on: dict[str, Any] = found["trained_on"]
-            self.radio = (float(found["carrier_hz"]), float(found["subcarrier_spacing_hz"]))
-            split = found["split"]
-            parts = (tuple(split[part]) for part in ("training", "validation", "test"))
-            self.split = Split(Grouping(**split["grouping"]), int(split["seed"]), *parts)
-            known = found.get("heard_in_training", [True] * len(self.bs_ids))
-            self.known: NDArray[np.bool_] = np.array(known, dtype=bool)
-            self.origin_m: Floats = np.array(found.get("origin_m", [0.0, 0.0, 0.0]), dtype=np.float64)
-            files = dict(found["files"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{path}: damaged ({error})") from error
+        page = read_dataset_page(folder)
+        self.bs_ids, self.dims, self.bits = page.bs_ids, page.dims, page.bits
+        self.steps: Floats = np.array(page.steps)
+        self.link_shape, self.split, self.trained_on = page.link_shape, page.split, page.trained_on
+        self.axis_scale: Floats = np.array(page.axis_scale)
+        self.free_axes, self.noise_variance = page.free_axes, page.noise_variance
+        self.radio = (page.carrier_hz, page.subcarrier_spacing_hz)
+        self.known: NDArray[np.bool_] = np.array(page.heard_in_training or [True] * len(self.bs_ids))
+        self.origin_m: Floats = np.array(page.origin_m)
         hashes = file_hashes(folder)
-        for name, expected in files.items():
+        for name, expected in page.files.items():
             if hashes.get(name) != expected:
                 raise ModelError(f"{folder / name}: missing or damaged")
-        self._encoder = [open_session(folder / f"encoder-{bs}.onnx") for bs in self.bs_ids]
-        self._fusion = open_session(folder / "fusion.onnx")
+        links = (len(self.bs_ids),)
+        features = {"features": (self.link_shape.features,)}
+        self._encoder = [self._session(f"encoder-{bs}.onnx", features) for bs in self.bs_ids]
+        fed = {"latent": (*links, self.dims), "gain_db": links, "present": links}
+        self._fusion = self._session("fusion.onnx", fed)
+
+    def _session(self, name: str, fed: Mapping[str, tuple[int, ...]]) -> Any:
+        """The network in a file, which takes arrays of the sizes that ``model.json`` says."""
+        session = open_session(self.folder / name)
+        for node in session.get_inputs():
+            if fed.get(node.name) != tuple(node.shape[1:]):
+                wanted, said = list(node.shape[1:]), list(fed.get(node.name, ()))
+                raise ModelError(
+                    f"{self.folder / 'model.json'}: damaged ({name} takes {node.name} {wanted}, not {said})"
+                )
+        return session
 
     @property
     def payload_bits(self) -> int:
@@ -73,7 +70,10 @@ class DatasetModel:
         return self.dims * self.bits
 
     def check(self, dataset: Dataset) -> None:
-        """Raise a ModelError if snapshots of the set are not of the shape and radio of the training's."""
+        """Raise a ModelError if snapshots of the set are not of the shape and radio of the training's.
+
+        Or if it is the set of the training, and there are none in a part of the split.
+        """
         wanted = (len(self.bs_ids), *self._sizes(), self.link_shape.phase, *self.radio)
         _, *shape = dataset.csi.shape
         given = (*shape, dataset.has_phase, dataset.carrier_hz, dataset.subcarrier_spacing_hz)
@@ -84,6 +84,11 @@ class DatasetModel:
         for name, ours, theirs in zip(names, wanted, given, strict=True):
             if ours != theirs:
                 raise ModelError(f"{dataset.name}: {name} {theirs}, but {self.folder} was trained on {ours}")
+        if dataset.digest == self.trained_on.digest:
+            for part in PARTS:
+                if not len(self.split.rows(dataset, part)):
+                    page = self.folder / "model.json"
+                    raise ModelError(f"{page}: damaged ({dataset.name} has no group of split.{part})")
 
     def _sizes(self) -> tuple[int, int, int]:
         return self.link_shape.slots, self.link_shape.antennas, self.link_shape.subcarriers
@@ -161,15 +166,3 @@ def load_dataset_model(folder: Path) -> DatasetModel:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such folder")
     return DatasetModel(folder)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise ModelError(f"{path}: damaged ({error})") from error
-    if not isinstance(found, dict) or "version" not in found:
-        raise ModelError(f"{path}: damaged (no version)")
-    return found

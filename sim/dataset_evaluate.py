@@ -67,14 +67,14 @@ def evaluate_on_dataset(
     model = load_dataset_model(folder)
     dataset = read_dataset(path)
     model.check(dataset)
-    same = dataset.digest == model.trained_on["digest"]
+    same = dataset.digest == model.trained_on.digest
     if same and whole:
         raise UserError(
             f"{path}: the model was trained on this file; without --whole, its test groups are judged"
         )
     if not same and not whole:
         raise UserError(
-            f"{path}: not the file that {folder} was trained on ({model.trained_on['file']}), so none of its "
+            f"{path}: not the file that {folder} was trained on ({model.trained_on.file}), so none of its "
             "groups are known to be held out; --whole judges all of it"
         )
     if same:
