@@ -236,8 +236,9 @@ def run(
             channel, stations = stack.enter_context(ahead), early_stations(scenario, model, ahead, policy)
             fuser = ForesightedFuser(model, ahead, scenario.bs_ids)
             carrier = wire or stack.enter_context(BusWire(scenario.transport, scenario.bs_ids))
-            lags = watch is None and may_lag(scenario)
-            make_world = partial(LaggingWorld if lags else World, wire=carrier)
+            make_world = partial(World, wire=carrier)
+            if watch is None and may_lag(scenario):
+                make_world = partial(LaggingWorld, wire=carrier, unbroken=interruption.hold)
         stack.enter_context(interruption.hold())  # from here on the folder is there, and is to be closed
         recorder = stack.enter_context(
             Recorder(

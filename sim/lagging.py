@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from heapq import heapify, heappop, heapreplace
 from itertools import count
 from typing import Any
@@ -100,16 +101,25 @@ class LaggingWorld(World):
 
     Args:
         scenario: and all others: as for `World`; `may_lag` holds.
+        unbroken: nothing should interrupt what is done in this context.
     """
 
     centre: LaggingCentre
 
-    def __init__(self, scenario: Scenario, **named: Any) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        unbroken: Callable[[], AbstractContextManager[None]] = nullcontext,
+        **named: Any,
+    ) -> None:
         assert may_lag(scenario)
         super().__init__(scenario, centre=LaggingCentre, **named)
         self._backlog = Backlog()
         self.centre.begin(self._backlog)
-        self._settled_ns = 0
+        self._unbroken = unbroken
+        self._rush_ns = self._settled_ns = 0
+        """How far everything is being brought, and how far it has been."""
         self._coming: list[tuple[int, int, Snapshot, Iterator[Snapshot]]] = []
         self._turns = count(len(scenario.ue_ids))
         self._processed: deque[Frame] = deque()
@@ -119,8 +129,20 @@ class LaggingWorld(World):
         try:
             super().run(progress)
         except KeyboardInterrupt:
-            self._settle(max(self.now_ns, 1))
+            self._break_off()
             raise
+
+    @property
+    def now_ns(self) -> int:
+        """How far the run has come."""
+        return max(super().now_ns, self._settled_ns)
+
+    def _break_off(self) -> None:
+        """Bring everything to where nobody has been heard yet: no farther, and not less far."""
+        t_ns = min(self._rush_ns, self._coming[0][0]) if self._coming else self._rush_ns
+        if t_ns > self._settled_ns:
+            self._conclude(t_ns)
+        self._backlog.clear()
 
     def _begin(self) -> None:
         """Wake up every few milliseconds, and take the snapshots of all UEs in order of time."""
@@ -149,7 +171,14 @@ class LaggingWorld(World):
         """Bring everything to a time, itself not included."""
         if t_ns <= self._settled_ns:
             return
+        self._rush_ns = t_ns
         self._sample(t_ns)
+        with self._unbroken():
+            self._conclude(t_ns)
+
+    def _conclude(self, t_ns: int) -> None:
+        """What follows of all that was heard before a time."""
+        self._settled_ns = t_ns  # should it break off nevertheless, nothing is of later than is said
         processed = self._processed
         due = []
         while processed and processed[0].t_publish_ns < t_ns:
@@ -168,7 +197,6 @@ class LaggingWorld(World):
         self.centre.catch_up(arrived, sent, t_ns)
         self._backlog.clear()
         self.events.advance(t_ns)
-        self._settled_ns = t_ns
 
     def _sample(self, t_ns: int) -> None:
         """Have UEs heard up to a time; of those heard at the same time, those first that were so before."""

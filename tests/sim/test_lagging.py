@@ -1,8 +1,18 @@
 """A world that hands over in batches does what one does that hands over frame by frame, in that order."""
 
 import cProfile
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 import sim.api
@@ -10,10 +20,13 @@ from broker.bus import Arrival
 from nodes.central_unit import in_groups
 from nodes.collector import Snapshot
 from sim.api import RunResult
+from sim.interruption import interruptible
 from sim.lagging import LAG_NS, Backlog, LaggingWorld
+from sim.run_folder import RunFolder
 from sim.study.stations import DirectWire
 from tests.sim.kit import QUIET, run_quietly, walking_from
 
+INTERRUPTIONS = 14
 CROWDED: dict[str, Any] = QUIET | {
     "duration": "0.5 s",
     "ues": {f"ue{number}": walking_from(60 + number, f"{7 + 3 * number} Hz") for number in range(5)},
@@ -138,6 +151,53 @@ def test_a_backlog_is_told_by_time_then_moment_then_order() -> None:
     backlog.clear()
     backlog.clear()
     assert said == ["one", "two", "last of its time", "later"]
+
+
+def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> int:
+    """Run with a Ctrl-C at one of the calls that the world makes; gives how many calls there were."""
+    calls, run_world = 0, LaggingWorld.run
+
+    def called(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+        if event == "call" and calls == number:
+            sys.setprofile(None)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def watched(world: LaggingWorld, progress: Any) -> None:
+        sys.setprofile(called)
+        try:
+            run_world(world, progress)
+        finally:
+            sys.setprofile(None)
+
+    with monkeypatch.context() as patch, interruptible(), suppress(KeyboardInterrupt):
+        patch.setattr(LaggingWorld, "run", watched)
+        run()
+    return calls
+
+
+def test_wherever_a_run_is_interrupted_it_has_come_to_the_time_that_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has happened before is there, as in a run that goes on, and nothing is of later."""
+    whole = run_quietly(CROWDED)
+    calls = interrupted_at(-1, monkeypatch, lambda: run_quietly(CROWDED))
+    ends = set()
+    for number in np.linspace(1, calls, INTERRUPTIONS).astype(int).tolist():
+        out = tmp_path / f"{number}"
+        interrupted_at(number, monkeypatch, partial(run_quietly, CROWDED, out))
+        folder = RunFolder(out)
+        end_ns = round(json.loads((out / "summary.json").read_text())["sim_time_s"] * 1e9)
+        ends.add(end_ns)
+        closed_ns = pc.subtract(whole.fixes.column("t_fix_ns"), 1_000_000)
+        assert folder.table("fixes").equals(whole.fixes.filter(pc.less(closed_ns, end_ns)))
+        frames = folder.table("frames")
+        for column in ("t_sample_ns", "t_publish_ns", "t_arrival_ns"):
+            assert (pc.max(frames.column(column)).as_py() or 0) <= end_ns
+        arrived_ns = whole.frames.column("t_arrival_ns")
+        assert pc.count(frames.column("t_arrival_ns")).as_py() == pc.sum(pc.less(arrived_ns, end_ns)).as_py()
+    assert len(ends) > 3
 
 
 def closed(ue: str, t_close_ns: int) -> Snapshot:
