@@ -286,13 +286,12 @@ def errors(length_m: Floats) -> dict[str, float]:
 def intervals(
     estimates: Estimates, group: NDArray[np.int64], draws: np.random.Generator
 ) -> dict[str, list[float]]:
-    """Confidence intervals of all figures of error, and of ``anees``: bootstrap over groups of snapshots.
-
-    Snapshots of one group follow each other.
-    """
-    names, start, count = np.unique(group, return_index=True, return_counts=True)
+    """Confidence intervals of all figures of error, and of ``anees``: bootstrap over groups of snapshots."""
+    order = np.argsort(group, kind="stable")
+    names, start, count = np.unique(group[order], return_index=True, return_counts=True)
     if len(names) < 2:
         return {}
+    estimates = estimates.take(order)
     length_m = lengths(estimates.error_m)
     claimed = estimates.covariance_m2
     squared = None if claimed is None else nees(estimates.error_m, claimed) / 3

@@ -70,10 +70,16 @@ def blocked_squares() -> Array:
 
 def in_blocked_square(position_m: Array) -> Array:
     """Whether each position ``[n, 3]`` lies in a held-out square."""
-    squares = blocked_squares()
-    column = np.clip(((position_m[:, 0] - AREA_LOW_M[0]) // SQUARE_M).astype(int), 0, squares.shape[1] - 1)
-    row = np.clip(((position_m[:, 1] - AREA_LOW_M[1]) // SQUARE_M).astype(int), 0, squares.shape[0] - 1)
-    result: Array = squares[row, column]
+    result: Array = blocked_squares().ravel()[square_of(position_m)]
+    return result
+
+
+def square_of(position_m: Array) -> Array:
+    """Number of the square that each position ``[n, 3]`` lies in, row after row."""
+    rows, columns = blocked_squares().shape
+    column = np.clip(((position_m[:, 0] - AREA_LOW_M[0]) // SQUARE_M).astype(int), 0, columns - 1)
+    row = np.clip(((position_m[:, 1] - AREA_LOW_M[1]) // SQUARE_M).astype(int), 0, rows - 1)
+    result: Array = row * columns + column
     return result
 
 

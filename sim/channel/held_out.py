@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from broker.streams import stream
 from models.path_table import PathTable, PathTableError, read_path_table
 from sim.channel.air import Air
-from sim.channel.benchmark import POOLS, clear_of
+from sim.channel.benchmark import POOLS, clear_of, square_of
 from sim.channel.channel import Channel
 from sim.channel.errors import ChannelError
 from sim.channel.pool import munich_heights, pool_positions
@@ -50,7 +50,7 @@ class HeldOut:
         served: Whether enough base stations hear the snapshot well enough, ``[n]``.
         sites_in_sight: How many base stations have a line of sight, ``[n]``.
         group: What a bootstrap must draw together, ``[n]``: all snapshots of one UE on its way have the same
-            number, for they are not independent.
+            number, and so have all points of one held-out square, for they are not independent.
     """
 
     split: Split
@@ -115,12 +115,17 @@ def _snapshots(split: Split, channel: Channel, paths: Mapping[str, PathTable]) -
         np.concatenate([table.power() for table in tables]) / channel.noise_variance + 1e-30
     )
     counts = [len(table) for table in tables]
-    group = np.repeat(np.arange(len(tables)), counts) if split == "trajectory" else np.arange(sum(counts))
+    position_m = np.concatenate([table.position_m for table in tables])
+    group = {
+        "random": np.arange(sum(counts)),
+        "blocked": square_of(position_m),
+        "trajectory": np.repeat(np.arange(len(tables)), counts),
+    }[split]
     return HeldOut(
         split=split,
         channel=channel,
         snapshots=tuple((ue, index) for ue, table in paths.items() for index in range(len(table))),
-        position_m=np.concatenate([table.position_m for table in tables]),
+        position_m=position_m,
         served=(snr_db >= SERVED_AT_DB).sum(axis=1) >= SERVED_BY,
         sites_in_sight=np.concatenate([table.sites_in_sight() for table in tables]),
         group=group,

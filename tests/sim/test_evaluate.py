@@ -153,6 +153,11 @@ def test_what_belongs_together_is_drawn_together() -> None:
     few = intervals(ways, np.arange(20), np.random.default_rng(1))["mean_m"]
     assert [low, high] == pytest.approx(few, rel=0.05)
     assert intervals(repeated, np.zeros(2_000, int), np.random.default_rng(1)) == {}
+    mixed = np.random.default_rng(2).permutation(2_000)
+    group = np.repeat(np.arange(20), 100)[mixed]
+    assert intervals(repeated.take(mixed), group, np.random.default_rng(1))["mean_m"] == pytest.approx(
+        few, rel=0.05
+    )
 
 
 def test_stretches_follow_each_other() -> None:

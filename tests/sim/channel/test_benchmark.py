@@ -140,6 +140,15 @@ def test_splits_are_of_the_size_that_was_agreed(splits: dict[str, HeldOut]) -> N
     np.testing.assert_allclose(share, (0.09, 0.10, 0.12), atol=0.02)
 
 
+def test_points_of_a_held_out_square_belong_together(splits: dict[str, HeldOut]) -> None:
+    """Nine squares are nine samples of what was never trained on, however many points each holds."""
+    blocked = splits["blocked"]
+    squares = np.unique(blocked.group)
+    assert len(squares) == 9
+    for square in squares:
+        assert (np.ptp(blocked.position_m[blocked.group == square, :2], axis=0) <= 20.0).all()
+
+
 def test_snapshots_of_a_way_belong_together_and_random_ones_do_not(splits: dict[str, HeldOut]) -> None:
     assert len(np.unique(splits["random"].group)) == len(splits["random"])
     assert len(np.unique(splits["trajectory"].group)) == 22
