@@ -21,7 +21,10 @@ LEGEND = (
 
 
 def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print for each system its errors, its honesty, and its errors by base stations in line of sight."""
+    """Print for each system its errors, its honesty, and its errors by base stations in line of sight.
+
+    Where there are several, tables follow in which they stand side by side, one for each split and subset.
+    """
     console = console or Console()
     for system, missing in dict.fromkeys((row["system"], row["missing"]) for row in rows):
         own = [row for row in rows if (row["system"], row["missing"]) == (system, missing)]
@@ -34,6 +37,11 @@ def print_rows(rows: Sequence[Row], console: Console | None = None) -> None:
             console.print(table)
         if own[0]["by_missing"]:
             console.print(by_missing(own))
+    for split, subset in dict.fromkeys((row["split"], row["subset"]) for row in rows):
+        together = [row for row in rows if (row["split"], row["subset"]) == (split, subset)]
+        if len(together) > 1:
+            console.print(f"side by side: {split}, {subset}, {together[0]['points']:,} points", style="bold")
+            console.print(side_by_side(together))
     console.print(LEGEND, style="dim", soft_wrap=True)
 
 
@@ -41,12 +49,35 @@ def headline(row: Row) -> str:
     """What a system is and costs, in one line."""
     seen = row["samples_trained"]
     trained = "" if seen is None else f", trained on {seen:,} samples"
-    silent = {"0": "", "1": ", one missing in turn"}.get(row["missing"], f", {row['missing']} missing")
     return (
-        f"{row['system']}{silent}: {row['payload_bits']:,} bits per base station and snapshot "
+        f"{name_of(row)}: {row['payload_bits']:,} bits per base station and snapshot "
         f"({row['payload_ratio']:.2%} of the CSI), {row['wire_bits']:,} on the wire "
         f"({row['wire_ratio']:.2%}){trained}"
     )
+
+
+def name_of(row: Row) -> str:
+    """A system, and who is missing."""
+    silent = {"0": "", "1": ", one missing in turn"}.get(row["missing"], f", {row['missing']} missing")
+    return f"{row['system']}{silent}"
+
+
+def side_by_side(rows: Sequence[Row]) -> Table:
+    """A table with one line per system and case of missing base stations."""
+    table = empty_table("system", "bits", "mean", "95 %", "e90", "available", "ANEES", left=1)
+    table.columns[0].no_wrap = False  # where a line is too short for all, names give way, not numbers
+    for row in rows:
+        around = row["intervals"].get("mean_m")
+        table.add_row(
+            name_of(row),
+            f"{row['payload_bits']:,}",
+            metres(row["mean_m"]),
+            f"{metres(around[0])}–{metres(around[1])}" if around else MISSING,
+            metres(row["e90_m"]),
+            share(row["availability"]),
+            metres(row["anees"]),
+        )
+    return table
 
 
 def cells_of(rows: Sequence[Row], titles: Sequence[str], cells: Any) -> Table:

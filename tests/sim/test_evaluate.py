@@ -306,6 +306,20 @@ def test_figures_are_printed_in_eighty_columns(rows: list[dict[str, Any]]) -> No
     ]
 
 
+def test_systems_stand_side_by_side_in_one_table_per_split_and_subset(rows: list[dict[str, Any]]) -> None:
+    stream = io.StringIO()
+    print_rows(rows, Console(width=80, file=stream))
+    lines = [line.split() for line in stream.getvalue().splitlines()]
+    together = lines[[line[:5] for line in lines].index(["side", "by", "side:", "blocked,", "served,"]) :]
+    assert together[1] == ["system", "bits", "mean", "95", "%", "e90", "available", "ANEES"]
+    fine, coarse = (row for row in rows if (row["split"], row["subset"]) == ("blocked", "served"))
+    assert together[2][:3] == ["compass", "240", metres(fine["mean_m"])]
+    assert together[3][:6] == ["compass", "at", "2", "bits", "48", metres(coarse["mean_m"])]
+    one = io.StringIO()
+    print_rows([row for row in rows if row["system"] == "compass"], Console(width=80, file=one))
+    assert "side by side" not in one.getvalue()
+
+
 def test_json_appears_whole_or_not_at_all(rows: list[dict[str, Any]], tmp_path: Path) -> None:
     write_json(rows, tmp_path / "figures.json")
     assert json.loads((tmp_path / "figures.json").read_text()) == rows
