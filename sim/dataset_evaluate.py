@@ -14,7 +14,7 @@ from rich.console import Console
 from broker.streams import stream
 from sim.dataset_train import describe
 from sim.errors import UserError
-from sim.evaluate import NORMAL_95, Estimates, figures, intervals, lengths
+from sim.evaluate import FEWEST_GROUPS, NORMAL_95, Estimates, figures, intervals, lengths
 from sim.evaluate import errors as errors_of
 
 if TYPE_CHECKING:
@@ -200,9 +200,10 @@ def print_dataset_rows(rows: Sequence[dict[str, Any]], console: Console | None =
     ours = rows[0]
     around = ours["intervals"].get("anees")
     between = f" ({metres(around[0])}–{metres(around[1])})" if around else ""
+    few = "" if ours["intervals"] else f"; {FEWEST_GROUPS} are needed"
     console.print(
-        f"Errors in m, intervals by bootstrap over groups. The network sends {ours['payload_bits']} bits per "
-        f"base station. Its covariances: ANEES {metres(ours['anees'])}{between}, 1 if honest; "
+        f"Errors in m, intervals by bootstrap over groups{few}. The network sends {ours['payload_bits']} "
+        f"bits per base station. Its covariances: ANEES {metres(ours['anees'])}{between}, 1 if honest; "
         f"{share(ours['coverage_h95'])} in the 95 % ellipse, {share(ours['coverage_v95'])} in the 95 % "
         "interval of height.",
         style="dim", soft_wrap=True,

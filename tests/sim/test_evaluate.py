@@ -160,6 +160,13 @@ def test_what_belongs_together_is_drawn_together() -> None:
     )
 
 
+def test_few_groups_give_no_interval() -> None:
+    """Two trajectories would give one as narrow as chance has put them together."""
+    estimates, groups = gaussian(600), np.arange(600) % 5
+    assert intervals(estimates, groups, np.random.default_rng(1)) == {}
+    assert "mean_m" in intervals(estimates, np.arange(600) % 6, np.random.default_rng(1))
+
+
 def test_stretches_follow_each_other() -> None:
     assert stretches(np.array([5, 0, 7]), np.array([2, 3, 1])).tolist() == [5, 6, 0, 1, 2, 7]
 

@@ -101,7 +101,7 @@ def test_systems_are_judged_side_by_side(tmp_path: Path, monkeypatch: pytest.Mon
     shutil.copytree(COMPARED / "ecc-q10-split", trained / "ecc-q10-split")
     shutil.copy(COMPARED / ESTIMATOR, trained)
     systems = [(variant("ecc-q10-split", bits), {"bits": bits or 10}) for bits in (None, 4)]
-    rows = judged(systems, 6, QUIET)
+    rows = judged(systems, 12, QUIET)
     found = [(row["bits"], row["subset"], row["payload_bits"]) for row in rows]
     assert found == [(10, "served", 7_680), (10, "all", 7_680), (4, "served", 3_072), (4, "all", 3_072)]
     assert all(row["interval_m"][0] <= row["mean_m"] <= row["interval_m"][1] for row in rows)
