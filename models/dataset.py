@@ -311,8 +311,9 @@ def _read(path: Path, file: Any) -> Dataset:
 
 
 def _why_unheard(csi: NDArray[Any]) -> str:
-    """What is wrong with all links; subcarriers that are never finite are named."""
-    broken = np.flatnonzero(~np.isfinite(csi).any(axis=(0, 1, 2, 3)))
+    """What is wrong with all links; subcarriers that are not finite in any but links of zeros are named."""
+    measured = csi[(np.nan_to_num(csi) != 0).any(axis=(2, 3, 4))]
+    broken = np.flatnonzero(~np.isfinite(measured).any(axis=(0, 1, 2)))
     if not 0 < len(broken) < csi.shape[-1]:
         return "all CSI is zero or not finite"
     numbers = ", ".join(map(str, broken[:5])) + (", …" if len(broken) > 5 else "")

@@ -129,6 +129,9 @@ def test_a_subcarrier_that_is_never_measured_is_named(tmp_path: Path) -> None:
     broken[..., [0, 5]] = np.nan
     with pytest.raises(DatasetError, match=r"subcarriers 0, 5 are not finite in every link; leave out"):
         read_dataset(write(tmp_path / "set.h5", arrays() | {"csi_magnitude": broken}))
+    broken[3, 1] = 0  # a link that was not heard says nothing of subcarriers
+    with pytest.raises(DatasetError, match=r"subcarriers 0, 5 are not finite in every link; leave out"):
+        read_dataset(write(tmp_path / "some.h5", arrays() | {"csi_magnitude": broken}))
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
