@@ -17,6 +17,7 @@ from sim.report.view import (
     HEIGHT_90_M,
     LINK_BINS,
     NUM_BS,
+    PLANE_M2,
     RADIUS_90_M,
     T_S,
     TRACK_ERROR_M,
@@ -34,6 +35,7 @@ HEADROOM = 1.05
 CDF_TO = 0.99
 HISTOGRAM_BARS = 40
 MAX_FAULT_NAMES = 9
+MOST_ELLIPSES = 60
 LANE_BINS = 160
 SNAPSHOTS_PER_LANE_BIN = 5
 CAUSES = ("loss", "queue_full", "superseded", "link_down", "bs_down", "silent", "late")
@@ -60,19 +62,23 @@ def overview(view: RunView, setting: Setting, place: Place | None = None) -> str
 
 
 def close_up(ue: UeView, setting: Setting, place: Place | None = None) -> str:
-    """One UE's way from above: truth, fixes and track."""
+    """One UE's way from above: truth, fixes, and track with ellipses of what it claims."""
     truth, fixes, track = ue.points[TRUE_M], ue.points[FIX_M], ue.points[TRACK_M]
     box = Box.around([truth, track], margin=0.12)
     if box is None:
         return ""
     plan = Plan(box)
+    known = np.flatnonzero(np.isfinite(ue.points[PLANE_M2]).all(axis=0))
+    some = known[:: -(-len(known) // MOST_ELLIPSES) or 1]
     drawn = [
         _buildings(plan, setting),
+        plan.ellipses(track[:, some], ue.points[PLANE_M2, some], "claim"),
         plan.dots(fixes, "fix"),
         plan.line(track, "track"),
         plan.line(truth, "truth"),
     ]
-    label = f"Map from above, {box.side_m:.0f} m wide: true path, fixes and track of {ue.ue}."
+    label = f"Map from above, {box.side_m:.0f} m wide: true path, fixes and track of {ue.ue}, "
+    label += "and ellipses in which the track claims to be nine times in ten."
     return plan.draw(drawn, label=label, over=_sites(plan, setting), place=place)
 
 

@@ -145,7 +145,13 @@ def _where(view: RunView, setting: Setting) -> str:
     if not drawn:
         return '<h2>Where</h2><p class="nothing">No snapshot was recorded.</p>'
     legend = _legend(
-        (("line truth", "true path"), ("line track", "track"), ("dots fix", "fix"), ("site", "base station"))
+        (
+            ("line truth", "true path"),
+            ("line track", "track"),
+            ("area claim", "where the track claims to be nine times in ten"),
+            ("dots fix", "fix"),
+            ("site", "base station"),
+        )
     )
     close_ups = "".join(
         f'<div data-part-of="{escape(ue.ue)}">'

@@ -11,6 +11,10 @@ from sim.report.svg import Place, dots_path, element, line_path, percent, text
 
 UNITS = 2000
 """Side of the drawing."""
+PLANE_90 = 2.145966026289347
+"""Standard deviations within which a Gaussian in a plane stays nine times in ten."""
+CORNERS = 32
+"""Of an ellipse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,25 @@ class Plan:
         return element(
             "path", d=dots_path(self.box.x(points_m[0]), self.box.y(points_m[1])), class_=f"dots {style}"
         )
+
+    def ellipses(self, centre_m: NDArray[np.float64], plane_m2: NDArray[np.float64], style: str) -> str:
+        """Where Gaussians stay nine times in ten, as one area.
+
+        Args:
+            centre_m: [2 or more, n].
+            plane_m2: Horizontal covariances, xx, xy and yy, [3, n].
+            style: As for a line.
+        """
+        xx, xy, yy = plane_m2
+        long = np.sqrt(np.maximum(xx, 0.0))
+        slope = np.divide(xy, long, out=np.zeros_like(xy), where=long > 0)
+        short = np.sqrt(np.maximum(yy - slope**2, 0.0))
+        turn = np.linspace(0.0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
+        x_m = centre_m[0] + PLANE_90 * long * np.cos(turn)
+        y_m = centre_m[1] + PLANE_90 * (slope * np.cos(turn) + short * np.sin(turn))
+        known = np.flatnonzero(np.isfinite(x_m).all(axis=0) & np.isfinite(y_m).all(axis=0))
+        path = "".join(line_path(self.box.x(x_m[:, one]), self.box.y(y_m[:, one])) + "z" for one in known)
+        return element("path", d=path, class_=f"area {style}")
 
     def buildings(self, outlines: Sequence[str]) -> str:
         """The city: one path for each height."""

@@ -30,7 +30,9 @@ TRUE_M = slice(1, 4)
 FIX_M = slice(4, 7)
 TRACK_M = slice(7, 10)
 FIX_ERROR_M, TRACK_ERROR_M, RADIUS_90_M, HEIGHT_90_M, NUM_BS = range(10, 15)
-NUM_ROWS = 15
+PLANE_M2 = slice(15, 18)
+"""Horizontal covariance of the track: xx, xy, yy."""
+NUM_ROWS = 18
 ERRORS_M = [FIX_ERROR_M, TRACK_ERROR_M]
 
 _COVARIANCE = ("xx", "xy", "xz", "yy", "yz", "zz")
@@ -54,7 +56,7 @@ class UeView:
 
     Attributes:
         ue: its id.
-        points: [15, num_bins]; the rows are named by the constants of this module; not a number where
+        points: [18, num_bins]; the rows are named by the constants of this module; not a number where
             nothing is known.
         missed: snapshots without a fix, [num_bins].
         snapshots: how many snapshots in all.
@@ -275,6 +277,7 @@ def _points(batch: pa.RecordBatch) -> tuple[Floats, NDArray[np.bool_]]:
     points[RADIUS_90_M] = radius_90(covariance)
     points[HEIGHT_90_M] = STANDARD_NORMAL_90_TWO_SIDED * np.sqrt(covariance[5])
     points[NUM_BS] = _column(batch, "num_bs")
+    points[PLANE_M2] = covariance[[0, 1, 3]]
     missed: NDArray[np.bool_] = batch.column("missed").to_numpy(zero_copy_only=False).astype(np.bool_)
     return points, missed
 

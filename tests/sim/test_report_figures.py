@@ -11,7 +11,7 @@ from sim.city import HeightMap
 from sim.report.axes import clock, linear_axis, time_axis
 from sim.report.city import TOLERANCE_STEPS, outlines
 from sim.report.histogram import LogHistogram
-from sim.report.plan import UNITS, Box
+from sim.report.plan import PLANE_90, UNITS, Box, Plan
 from sim.report.svg import band_path, element, line_path, text
 from sim.report.view import radius_90
 
@@ -151,3 +151,22 @@ def test_box_is_square_and_holds_its_points() -> None:
     assert box.holds(0.0, 0.0)
     assert box.holds(100.0, 10.0)
     assert Box.around([np.full((2, 3), np.nan)]) is None
+
+
+def test_ellipses_hold_nine_in_ten() -> None:
+    covariance = np.array([[4.0, 1.5], [1.5, 1.0]])
+    plan = Plan(Box(-10.0, -10.0, 20.0))
+    gone = np.full((3, 1), np.nan)
+    plane_m2 = np.concatenate([np.array([[4.0], [1.5], [1.0]]), gone], axis=1)
+    drawn = plan.ellipses(np.zeros((3, 2)), plane_m2, "claim")
+    assert drawn.count("M") == drawn.count("z") == 1
+    match = re.search(r'd="M(-?\d+) ?(-?\d+)l(.*)z"', drawn)
+    assert match
+    steps = np.array([int(word) for word in re.findall(r"-?\d+", match[3])]).reshape(-1, 2)
+    units = np.cumsum(np.concatenate([[[int(match[1]), int(match[2])]], steps]), axis=0)
+    corners_m = (units / UNITS - 0.5) * [20.0, -20.0]
+    squared = np.einsum("ni,ij,nj->n", corners_m, np.linalg.inv(covariance), corners_m)
+    np.testing.assert_allclose(np.sqrt(squared), PLANE_90, rtol=0.03)
+    inside = np.random.default_rng(1).multivariate_normal([0, 0], covariance, 20_000)
+    held = np.einsum("ni,ij,nj->n", inside, np.linalg.inv(covariance), inside) <= PLANE_90**2
+    assert held.mean() == pytest.approx(0.9, abs=0.01)
