@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from models.dataset import Dataset, Split
 
 Floats = NDArray[np.float64]
-OURS, CENTROID, NEIGHBOURS = "network", "centroid of training positions", "nearest neighbours"
+OURS = "network and regression"
+CENTROID, NEIGHBOURS = "centroid of training positions", "nearest neighbours"
 CANNOT_BE_WRONG_M = 1e-4
 """Errors up to this are rounding, along an axis on which all training places are one."""
 
@@ -202,8 +203,8 @@ def print_dataset_rows(rows: Sequence[dict[str, Any]], console: Console | None =
     between = f" ({metres(around[0])}–{metres(around[1])})" if around else ""
     few = "" if ours["intervals"] else f"; {FEWEST_GROUPS} are needed"
     console.print(
-        f"Errors in m, intervals by bootstrap over groups{few}. The network sends {ours['payload_bits']} "
-        f"bits per base station. Its covariances: ANEES {metres(ours['anees'])}{between}, 1 if honest; "
+        f"Errors in m, intervals by bootstrap over groups{few}. A base station sends {ours['payload_bits']} "
+        f"bits, and its gain. Covariances: ANEES {metres(ours['anees'])}{between}, 1 if honest; "
         f"{share(ours['coverage_h95'])} in the 95 % ellipse, {share(ours['coverage_v95'])} in the 95 % "
         "interval of height.",
         style="dim", soft_wrap=True,
