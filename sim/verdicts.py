@@ -173,5 +173,6 @@ def learning(rows: Sequence[Row]) -> str | None:
     goal_m = PAPER_MEAN_M if many["mean_m"] > PAPER_MEAN_M else BEYOND_MEAN_M
     wanted = many["samples_trained"] * max(many["mean_m"] / goal_m, 1.0) ** (1 / exponent)
     return (
-        f"{ends}: as samples^−{exponent:.2f}, which makes {goal_m:.2f} m a matter of {wanted:,.0f} samples."
+        f"{ends}: as samples^−{exponent:.2f}, which makes {goal_m:.2f} m a matter of some "
+        f"{float(f'{wanted:.2g}'):,.0f} samples."
     )

@@ -78,11 +78,11 @@ def test_two_budgets_predict_a_third() -> None:
     )
     assert learning([few, many]) == (
         "1.92 m after 1,000 samples, 0.96 m after 4,000 samples: as samples^−0.50, "
-        "which makes 0.48 m a matter of 16,000 samples."
+        "which makes 0.48 m a matter of some 16,000 samples."
     )
     assert learning([many]) is None
     better = row("ecc-r", 7680, 0.45, samples_trained=1_000 * (1.92 / 0.45) ** 2)
-    assert "makes 0.30 m a matter of 40,960 samples" in str(learning([few, better]))
+    assert "makes 0.30 m a matter of some 41,000 samples" in str(learning([few, better]))
 
 
 @pytest.mark.parametrize("anees", [0.79, 1.26])
