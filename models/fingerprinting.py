@@ -13,6 +13,8 @@ Floats = NDArray[np.float64]
 MOST_FINGERPRINTS = 20_000
 """Of a larger set, every so manieth training sample is kept."""
 NEIGHBOURS = (1, 3, 5, 10, 20, 50, 100, 200)
+"""To choose from; then twice as many each time, up to an eighth of the samples: places may hold hundreds."""
+MOST_SHARE = 1 / 8
 KINDS = ("gain", "gain and spectrum")
 CHUNK = 200
 
@@ -112,19 +114,28 @@ def tuned(
     """Fingerprints with the kind and the number of neighbours that do best on the validation groups."""
     step = -(-len(training_m) // MOST_FINGERPRINTS)
     kept_m = training_m[::step]
+    counts = counts_for(len(kept_m))
     best: tuple[float, Fingerprints] | None = None
     for kind in KINDS:
         among = space.points(kind, *training)[::step]
         asked = space.points(kind, *validation)
-        found = [
-            nearest(asked[start : start + CHUNK], among, max(NEIGHBOURS))
-            for start in range(0, len(asked), CHUNK)
-        ]
-        index, distance = (np.concatenate(part) for part in zip(*found, strict=True))
-        for count in NEIGHBOURS:
-            position_m = averaged(index[:, :count], distance[:, :count], kept_m)
-            mean_m = float(np.linalg.norm(position_m - validation_m, axis=1).mean())
+        missed_m = np.zeros(len(counts))
+        for start in range(0, len(asked), CHUNK):
+            index, distance = nearest(asked[start : start + CHUNK], among, counts[-1])
+            for number, count in enumerate(counts):
+                position_m = averaged(index[:, :count], distance[:, :count], kept_m)
+                apart_m = np.linalg.norm(position_m - validation_m[start : start + CHUNK], axis=1)
+                missed_m[number] += apart_m.sum() / len(asked)
+        for count, mean_m in zip(counts, missed_m.tolist(), strict=True):
             if best is None or mean_m < best[0]:
                 best = mean_m, Fingerprints(kind, min(count, len(kept_m)), among, kept_m)
     assert best is not None
     return best[1]
+
+
+def counts_for(samples: int) -> tuple[int, ...]:
+    """Numbers of neighbours to choose from among so many training samples."""
+    counts = list(NEIGHBOURS)
+    while 2 * counts[-1] <= MOST_SHARE * samples:
+        counts.append(2 * counts[-1])
+    return tuple(counts)
