@@ -1,6 +1,6 @@
 """Sequence numbers of one stream of frames: what is missing, what comes twice, and when a BS began anew."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -41,7 +41,8 @@ class SequenceMonitor:
     """So many numbers back a missing frame may still come."""
     next_seq: int = 0
     newest_sample_ns: int = -1
-    _missing: set[int] = field(default_factory=set)
+    _missing: int = 0
+    """Bit k stands for number `next_seq` - 1 - k: 200 bytes, as peers choose how many streams there are."""
 
     def see(self, seq: int, t_sample_ns: int) -> tuple[Place, tuple[int, int] | None]:
         """Place a frame, and give the first and last number of the gap that it shows, if any.
@@ -55,19 +56,26 @@ class SequenceMonitor:
             self.next_seq = seq + 1
             self.newest_sample_ns = t_sample_ns
             return Place.NEXT, None
-        if seq in self._missing and not newer:
-            self._missing.remove(seq)
-            return Place.OVERTAKEN, None
         if not newer:
-            return Place.FORGOTTEN if seq < self.next_seq - 1 - self.window else Place.REPLAY, None
+            return self._old(seq), None
         place = Place.NEXT
         if seq < self.next_seq:
             place = Place.RESTART
-            self.next_seq = 0
-            self._missing.clear()
+            self.next_seq = self._missing = 0
         gap = (self.next_seq, seq - 1) if seq > self.next_seq else None
-        self._missing.update(range(max(self.next_seq, seq - self.window), seq))
-        self._missing = {old for old in self._missing if old >= seq - self.window}
+        steps = min(seq + 1 - self.next_seq, self.window + 1)
+        skipped = (1 << steps) - 2
+        self._missing = (self._missing << steps | skipped) & ((2 << self.window) - 1)
         self.next_seq = seq + 1
         self.newest_sample_ns = t_sample_ns
         return place, gap
+
+    def _old(self, seq: int) -> Place:
+        """Place a frame that is no newer than the newest; a missing one is missing no more."""
+        back = self.next_seq - 1 - seq
+        if back > self.window:
+            return Place.FORGOTTEN
+        if back < 0 or not self._missing >> back & 1:
+            return Place.REPLAY
+        self._missing ^= 1 << back
+        return Place.OVERTAKEN

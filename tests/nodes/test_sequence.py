@@ -1,3 +1,5 @@
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,9 +45,23 @@ def test_a_number_far_ahead_neither_fills_memory_nor_blocks_the_stream() -> None
     monitor = SequenceMonitor(window=100)
     monitor.see(0, 0)
     assert monitor.see(2**62, 10) == (Place.NEXT, (1, 2**62 - 1))
-    assert len(monitor._missing) <= 100
+    assert monitor._missing.bit_count() <= 100
     assert monitor.see(1, 20) == (Place.RESTART, (0, 0))
     assert monitor.see(2, 30) == (Place.NEXT, None)
+
+
+def test_streams_that_begin_with_a_hole_take_little_memory() -> None:
+    """A base station may invent UEs: of each stream a thousand missing numbers are remembered."""
+    tracemalloc.start()
+    try:
+        monitors = [SequenceMonitor() for _ in range(100)]
+        for monitor in monitors:
+            monitor.see(5_000_000, 10)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert monitors[0].see(5_000_000 - 1024, 5) == (Place.OVERTAKEN, None)
+    assert taken < 100 * 1024
 
 
 @given(st.permutations(range(12)))
