@@ -4,8 +4,12 @@
 
 A message is one msgpack array [version, kind, number, body]. A request has a number and is answered by
 `done` or `failed` with the same one; a report has the number 0. Nothing here is ever pickled.
+
+A part's address on the ROUTER is its name and something that nobody can guess: whoever knew it could take it
+over, and have what is sent to the part.
 """
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from time import monotonic
@@ -27,6 +31,8 @@ MOST_WAITING = 100_000
 MOST_PER_S = 20_000
 """Messages of one peer that the world reads."""
 MAX_PEERS = 1024
+BEGINNINGS = ("hello", "ready")
+"""Kinds of which a part that has begun anew says both: from then on it is reached where they came from."""
 
 Context = zmq.Context[zmq.Socket[bytes]]
 
@@ -74,7 +80,7 @@ class Controller:
     def __init__(self, context: Context, endpoint: str, keys: Keys | None = None) -> None:
         self.context = context
         self.socket = context.socket(zmq.ROUTER)
-        self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a part that was restarted takes its name over
+        self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a part whose line was cut takes its address over
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         self.socket.set_hwm(MOST_WAITING)
         self.socket.linger = 200
@@ -88,11 +94,14 @@ class Controller:
         self._limits: LeastRecent[str, RateLimit] = LeastRecent(
             lambda: RateLimit(MOST_PER_S, 2 * MOST_PER_S), MAX_PEERS
         )
+        self._addresses: LeastRecent[str, list[bytes]] = LeastRecent(lambda: [b""], MAX_PEERS)
 
     def send(self, peer: str, kind: str, body: Any = None) -> int:
-        """Say something to a part; gives the number of the request."""
+        """Say something to a part, if it has been heard; gives the number of the request."""
         self._number += 1
-        self.socket.send_multipart((peer.encode(), pack(kind, self._number, body)))
+        address = self._addresses[peer][0]
+        if address:
+            self.socket.send_multipart((address, pack(kind, self._number, body)))
         return self._number
 
     def receive(self, timeout_s: float) -> list[Message]:
@@ -104,9 +113,13 @@ class Controller:
             while len(messages) < 1000:
                 parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
                 try:
-                    peer = parts[0].bytes.decode("ascii")
+                    address = parts[0].bytes
+                    peer = address.decode("ascii").partition("/")[0]
                     self._check(peer, parts[-1])
-                    messages.append(unpack(peer, parts[-1].bytes))
+                    message = unpack(peer, parts[-1].bytes)
+                    if message.kind in BEGINNINGS or not self._addresses[peer][0]:
+                        self._addresses[peer][0] = address
+                    messages.append(message)
                 except (ControlError, UnicodeDecodeError):
                     self.refused += 1
         except zmq.Again:
@@ -115,13 +128,12 @@ class Controller:
 
     def _check(self, peer: str, part: zmq.Frame) -> None:
         """A key speaks for the part it was made for alone, and no part too often. Raises ControlError."""
+        if self._known is not None:
+            key = part.get("User-Id")
+            if not isinstance(key, str) or self._known.get(peer) != key.encode():
+                raise ControlError(f"{peer} has not the key of {peer}")
         if not self._limits[peer].takes():
             raise ControlError(f"{peer} says too much")
-        if self._known is None:
-            return
-        key = part.get("User-Id")
-        if not isinstance(key, str) or self._known.get(peer) != key.encode():
-            raise ControlError(f"{peer} has not the key of {peer}")
 
     def close(self) -> None:
         """Close the socket."""
@@ -140,7 +152,7 @@ class Controlled:
 
     def __init__(self, context: Context, endpoint: str, name: str, keys: Keys | None = None) -> None:
         self.socket = context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.IDENTITY, name.encode())
+        self.socket.setsockopt(zmq.IDENTITY, f"{name}/{secrets.token_hex(16)}".encode())
         self.socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
         self.socket.setsockopt(zmq.RECONNECT_IVL, 100)
         self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)

@@ -148,6 +148,57 @@ def test_control_takes_a_key_for_its_own_part_alone(
     assert controller.receive(SILENCE_MS / 1000) == []
 
 
+def test_what_is_said_to_a_part_goes_to_its_key_alone(
+    folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+) -> None:
+    controller = closes(Controller(served, "tcp://127.0.0.1:*", load_keys(folder, "world")))
+    unit = closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "cu")))
+    unit.report("hello")
+    assert [message.peer for message in controller.receive(5.0)] == ["cu"]
+    with zmq_context.socket(zmq.DEALER) as liar:
+        liar.linger = 0
+        liar.setsockopt(zmq.IDENTITY, b"cu")
+        load_keys(folder, "bs1").connect(liar, "world")
+        liar.connect(controller.endpoint)
+        liar.send(broker.control.pack("hello", 0, None))
+        while controller.refused < 1:
+            assert controller.receive(5.0) == []
+        controller.send("cu", "welcome")
+        assert unit.socket.poll(5_000)
+        assert [message.kind for message in unit.receive()] == ["welcome"]
+        assert not liar.poll(SILENCE_MS)
+
+
+def test_nobody_uses_up_what_another_may_say(
+    folder: Path,
+    served: Context,
+    zmq_context: Context,
+    closes: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker.control, "RateLimit", lambda *_: RateLimit(0.001, 10))
+    controller = closes(Controller(served, "tcp://127.0.0.1:*", load_keys(folder, "world")))
+    liar = closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "bs1")))
+    for _ in range(20):
+        liar.report("hello")
+    while controller.refused < 20:
+        assert controller.receive(5.0) == []
+    closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "cu"))).report("hello")
+    assert [message.peer for message in controller.receive(5.0)] == ["cu"]
+
+
+def test_a_part_that_begins_anew_is_reached_there(zmq_context: Context, closes: Callable[[Any], Any]) -> None:
+    controller = closes(Controller(zmq_context, "tcp://127.0.0.1:*"))
+    controller.send("bs1", "beat")  # nobody is there yet
+    for _ in range(2):
+        part = closes(Controlled(zmq_context, controller.endpoint, "bs1"))
+        part.report("hello")
+        assert [message.kind for message in controller.receive(5.0)] == ["hello"]
+        controller.send("bs1", "welcome")
+        assert part.socket.poll(5_000)
+        assert [message.kind for message in part.receive()] == ["welcome"]
+
+
 def test_a_part_that_says_too_much_is_not_read(
     zmq_context: Context, closes: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
