@@ -10,7 +10,7 @@ over, and have what is sent to the part.
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -185,13 +185,13 @@ class Controlled:
 
 
 def answers(
-    controller: Controller, numbers: Iterable[int], timeout_s: float, alive: Any = None
+    controller: Controller, numbers: Mapping[int, str], timeout_s: float, alive: Any = None
 ) -> dict[int, Any]:
     """Wait for the answers to some requests.
 
     Args:
         controller: where they were made.
-        numbers: of the requests.
+        numbers: of the requests, and who was asked: nobody else answers.
         timeout_s: for all of them.
         alive: called while waiting; may raise that a part has died.
 
@@ -202,10 +202,12 @@ def answers(
     until = monotonic() + timeout_s
     while missing:
         for message in controller.receive(min(0.25, max(0.0, until - monotonic()))):
-            if message.number not in missing:
+            if message.number not in missing or message.peer != numbers[message.number]:
                 continue
             if message.kind == "failed":
                 raise TransportLoss(f"{message.peer}: {message.body}")
+            if message.kind != "done":
+                continue
             missing.remove(message.number)
             found[message.number] = message.body
         if missing and alive is not None:

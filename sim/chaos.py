@@ -19,8 +19,8 @@ from sim.agenda import Moment
 from sim.api import RunResult
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
-from sim.parts import BROKER, CU
 from sim.realtime import RealtimeWorld
+from sim.reports import BROKER, CU
 from sim.scenario import Scenario
 
 Kind = Literal["kill", "hang", "link_down", "capacity", "garbage", "clock_jump"]

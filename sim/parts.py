@@ -33,6 +33,7 @@ from sim.centre import cu_policy, tracker_params
 from sim.clock import ns_from_s
 from sim.errors import UserError
 from sim.policies import link_of
+from sim.reports import BROKER, CU, is_proper
 from sim.scenario import Scenario
 from sim.scenario.policy import DeltaPolicy, FilePolicy, FitPolicy, InnovationPolicy
 
@@ -40,7 +41,6 @@ START_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 0.7
 """So long a part may take to end by itself before it is killed."""
-BROKER, CU = "broker", "cu"
 
 _LOG = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[1]
@@ -143,6 +143,8 @@ class Parts:
         """What the central unit last knew of each UE, plain: what it resumes from."""
         self.down: set[str] = set()
         """Base stations that are down on purpose."""
+        self.refused = 0
+        """Reports that were none, or not of whoever made them."""
 
     def __enter__(self) -> Self:
         try:
@@ -207,7 +209,7 @@ class Parts:
         until = monotonic() + timeout_s
         while not all(peer.ready for peer in self.peers.values()):
             self.beat()
-            for message in self.control.receive(0.25):
+            for message in self.heard(0.25):
                 if message.kind == "failed":
                     raise TransportLoss(f"{message.peer}: {message.body}")
                 self.greet(message)
@@ -217,6 +219,18 @@ class Parts:
                 raise TransportLoss(f"{', '.join(missing)} did not come within {timeout_s:g} s")
         self.ask({BROKER: ("await", timeout_s)})
         self.air.wait_for([f"air/{bs}/" for bs in self.scenario.bs_ids], timeout_s)
+
+    def heard(self, timeout_s: float) -> list[Message]:
+        """Wait for the first report, then take all that are there and as they should be."""
+        found = []
+        for message in self.control.receive(timeout_s):
+            if message.peer not in self.peers:
+                continue
+            if is_proper(message):
+                found.append(message)
+            else:
+                self.refused += 1
+        return found
 
     def beat(self) -> None:
         """Let all that are there know that the world is."""
@@ -249,9 +263,10 @@ class Parts:
         if message.kind == "hello":
             peer.ready = False
             peer.pid = int(message.body.get("pid", 0))
-            welcome = self._welcome(peer.name)
             # Hellos that were waiting in the socket are one part, not several.
-            if welcome is not None and monotonic() - peer.greeted_s > 0.3:
+            is_new = monotonic() - peer.greeted_s > 0.3
+            welcome = self._welcome(peer.name) if is_new else None
+            if welcome is not None:
                 peer.greeted_s = monotonic()
                 self.control.send(peer.name, "welcome", welcome)
             return True

@@ -28,7 +28,8 @@ from nodes.service_cu import arrivals_digest
 from sim.agenda import Moment
 from sim.fix_book import Snapshot
 from sim.frame_ledger import BS_DOWN, SILENT
-from sim.parts import BROKER, CU, Parts
+from sim.parts import Parts
+from sim.reports import BROKER, CU
 from sim.wire import Parts as FrameParts
 from sim.world import CSI_BITS_PER_ELEMENT, World
 

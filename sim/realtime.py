@@ -22,7 +22,7 @@ import simpy
 from broker.clock import WallClock
 from broker.control import Message
 from broker.counts import Counts
-from broker.frame import Frame, decode_frame, wire_bits
+from broker.frame import Frame, FrameError, decode_frame, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.plain import counts_from_plain, plain_from_law
 from broker.sequence import TransportLoss
@@ -48,10 +48,11 @@ from sim.fingerprint import Event
 from sim.fix_book import Snapshot
 from sim.frame_ledger import BS_DOWN, LATE, SILENT
 from sim.interruption import Interruption, interruptible
-from sim.parts import BROKER, CU, Parts
+from sim.parts import Parts
 from sim.passages import Passage, Passages
 from sim.quantile_sketch import QuantileSketch
 from sim.record import Recorder, versions
+from sim.reports import BROKER, CU, is_counts
 from sim.scenario import Scenario
 from sim.streams_out import Hub, link_states
 from sim.watch import AWAY_S, State, Watch
@@ -247,6 +248,7 @@ class RealtimeWorld(World):
         """What other threads want done: called in the world's own, between two events."""
         self._ahead: deque[tuple[str, str, int]] = deque(maxlen=1000)
         """Frames of which the central unit was heard before the broker."""
+        self._ues = frozenset(self.scenario.ue_ids)
         self._behind = False
         self._late_noted = False
         self._top_speed = pace.speed
@@ -411,7 +413,7 @@ class RealtimeWorld(World):
 
         Reports say themselves when things happened, so they can wait until nothing else is to be done.
         """
-        self._told += self.parts.control.receive(0.0)
+        self._told += self.parts.heard(0.0)
         # The broker has a frame before the central unit does, whoever was heard first.
         self._told.sort(key=lambda message: message.peer == CU)
         for done, message in enumerate(self._told):
@@ -466,7 +468,11 @@ class RealtimeWorld(World):
                 _LOG.warning("%s: %s", message.peer, message.body)
 
     def _offered(self, t_offer_ns: int, size_bits: int, parts: FrameParts) -> None:
-        frame = decode_frame(parts)
+        try:
+            frame = decode_frame(parts)
+        except FrameError:
+            self.parts.refused += 1
+            return
         passage = self.passages.get((frame.bs, frame.ue, frame.seq))
         if (frame.bs, frame.ue, frame.seq) in self._ahead:
             return  # the central unit was heard first
@@ -524,9 +530,16 @@ class RealtimeWorld(World):
             self.events.add(Event(t_received_ns, "refuse", name, cause or kind))
             self._note_link(bs, "refused")
             return
-        passage = self.passages.end(key)
+        passage = self.passages.get(key)
         if passage is None:
             return
+        untold = None
+        if passage.frame is None:
+            # The broker has died since, or is still to be heard.
+            untold = self._frame_of(key, parts)
+            if untold is None:
+                return
+        self.passages.end(key)
         if passage.t_offer_ns is not None:
             modelled_ns = t_arrival_ns - passage.t_offer_ns
             observed_ns = t_received_ns - passage.t_offer_ns
@@ -535,11 +548,9 @@ class RealtimeWorld(World):
             self.excess.add((observed_ns - modelled_ns) / 1e9)
             self.early.add((modelled_ns - observed_ns) / 1e9)
             self.passages.delays_ns.setdefault((ue, passage.t_sample_ns), {})[bs] = modelled_ns
-        if passage.frame is None:
-            # The broker has died since, or is still to be heard.
-            frame = decode_frame(parts)
+        if untold is not None:
             size_bits = wire_bits(parts, self._overhead_bytes)
-            self._note_published(passage, frame, (parts[0], parts[1], parts[2]), size_bits, t_arrival_ns)
+            self._note_published(passage, untold, (parts[0], parts[1], parts[2]), size_bits, t_arrival_ns)
             self._ahead.append(key)
         self._recorder.bus.frame(
             f"emb/{bs}/{ue}/", parts[1:], t_sample_ns=passage.t_sample_ns, t_ns=t_received_ns, seq=seq
@@ -551,9 +562,23 @@ class RealtimeWorld(World):
         self.ledger.arrive(key, t_received_ns)
         self.events.add(Event(t_received_ns, "arrive", name))
 
+    def _frame_of(self, key: tuple[str, str, int], parts: list[bytes]) -> Frame | None:
+        """A frame that is what the central unit calls it."""
+        try:
+            frame = decode_frame(parts)
+        except FrameError:
+            frame = None
+        if frame is None or (frame.bs, frame.ue, frame.seq) != key:
+            self.parts.refused += 1
+            return None
+        return frame
+
     def _result(self, done_ns: int, plain: Any) -> None:
         """The central unit has a fix, or says that there is none."""
         result = result_from_plain(plain)
+        if result.ue not in self._ues:
+            self.parts.refused += 1  # of a UE that a base station has invented
+            return
         close_ns = result.t_fix_ns - self.centre.policy.processing_ns
         delays = self.passages.forget(result.ue, result.t_sample_ns)
         deadline_ns = result.t_sample_ns + self.centre.policy.deadline_ns
@@ -693,7 +718,8 @@ class RealtimeWorld(World):
         if not cut_short:
             with suppress(TransportLoss):
                 counts = self.parts.ask({BROKER: ("counts", None)})[BROKER]
-                self.links.heard(counts, self.clock.now_ns())
+                if is_counts(counts):
+                    self.links.heard(counts, self.clock.now_ns())
         self._books.overdue(self.clock.now_ns())
         if self.lost_frames:
             self.errors.append(f"frames were lost outside the fronthaul law: {dict(self.lost_frames)}")
@@ -722,6 +748,7 @@ class RealtimeWorld(World):
             "clocks_apart_s": self.early.quantile(0.5),
             "snapshots_skipped": self.skipped,
             "frames_not_ours": self.duplicates,
+            "reports_refused": self.parts.refused,
             "parts_lost": dict(self.watch.times_lost),
             "parts": beats,
             "streams": self.hub.counts(),

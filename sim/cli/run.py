@@ -145,8 +145,8 @@ def _realtime_options(
     from pydantic_core import PydanticCustomError
 
     from sim.errors import UserError
-    from sim.parts import BROKER, CU
     from sim.realtime import Pace
+    from sim.reports import BROKER, CU
     from sim.scenario.units import TIME, parse
 
     try:
