@@ -80,8 +80,10 @@ class _Subscriptions:
             self._note(self._socket.recv())
 
     def tidy(self) -> None:
-        """Take what has come meanwhile, which would otherwise stay in memory."""
-        while has_message(self._socket):
+        """Take what has come meanwhile, which would otherwise stay in memory; only so much at once."""
+        for _ in range(MOST_RECEIVED):
+            if not has_message(self._socket):
+                break
             self._note(self._socket.recv(_NOBLOCK))
 
     def _note(self, message: bytes) -> None:
@@ -440,9 +442,14 @@ def _drain(
     most: int | None,
     may_say: MaySay = _anybody,
 ) -> None:
-    """Take what is there without waiting, up to a number in all; leave out what may not be said."""
+    """Take what is there without waiting, up to a number in all; leave out what may not be said.
+
+    That counts too: else whoever says it without end is listened to without end.
+    """
+    left = None if most is None else most - len(messages)
     try:
-        while most is None or len(messages) < most:
+        while left is None or left > 0:
+            left = None if left is None else left - 1
             part = socket.recv(_NOBLOCK, copy=False)
             is_said = may_say(part)
             message = [part.bytes]

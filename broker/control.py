@@ -30,6 +30,8 @@ MOST_WAITING = 100_000
 """Messages that may wait for a peer; more are lost, which the peer's silence has announced long before."""
 MOST_PER_S = 20_000
 """Messages of one peer that the world reads."""
+MOST_AT_ONCE = 1000
+"""Messages that are looked at before there is time for something else."""
 MAX_PEERS = 1024
 BEGINNINGS = ("hello", "ready")
 """Kinds of which a part that has begun anew says both: from then on it is reached where they came from."""
@@ -110,7 +112,7 @@ class Controller:
         if not self.socket.poll(round(1000 * timeout_s)):
             return messages
         try:
-            while len(messages) < 1000:
+            for _ in range(MOST_AT_ONCE):
                 parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
                 try:
                     address = parts[0].bytes
@@ -173,7 +175,7 @@ class Controlled:
         """Take what is there without waiting."""
         messages: list[Message] = []
         try:
-            while len(messages) < 1000:
+            while len(messages) < MOST_AT_ONCE:
                 messages.append(unpack("", self.socket.recv(zmq.NOBLOCK)))
         except zmq.Again:
             return messages

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import zmq
 
-from broker.bus import MAX_SUBSCRIPTION_BYTES, send_parts
+from broker.bus import MAX_SUBSCRIPTION_BYTES, MOST_RECEIVED, send_parts
 from broker.clock import Plan
 from broker.control import Context, Controller, Message, answers
 from broker.keys import Authenticator, Keys, KeysError, leaves_machine, load_keys
@@ -419,7 +419,7 @@ class AirSocket:
     def tidy(self) -> None:
         """Take what came back on the socket: who subscribed."""
         try:
-            while True:
+            for _ in range(MOST_RECEIVED):
                 self._note(self._socket.recv(zmq.NOBLOCK))
         except zmq.Again:
             return

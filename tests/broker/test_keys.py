@@ -131,6 +131,33 @@ def test_a_key_speaks_for_its_own_base_station_alone(
     assert forwarder.refusals.by_cause == {"foreign_key": 4}
 
 
+def test_whoever_says_what_it_may_not_is_not_listened_to_without_end(
+    folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+) -> None:
+    endpoint = "tcp://127.0.0.1:*"
+    forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
+    liar = closes(Publisher(zmq_context, forwarder.upstream, keys=load_keys(folder, "bs1"), beside=forwarder))
+    liar.wait_for_subscriber()
+    for _ in range(500):
+        liar.publish((b"emb/bs2/ue1/", *FRAME[1:]))
+    liar.publish(FRAME)
+    looks, heard = 0, list[list[bytes]]()
+    while not heard:
+        heard = forwarder.receive(5.0, most=10)
+        looks += 1
+        assert forwarder.refusals.total <= 10 * looks
+    assert heard == [list(FRAME)]
+    controller = closes(Controller(served, endpoint, load_keys(folder, "world")))
+    liar = closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "bs1")))
+    for _ in range(3000):
+        liar.report("hello")
+    looks = 0
+    while controller.refused < 3000:
+        assert controller.receive(5.0) == []
+        looks += 1
+        assert controller.refused <= 1000 * looks
+
+
 def test_control_takes_a_key_for_its_own_part_alone(
     folder: Path, stranger: Keys, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
 ) -> None:
