@@ -17,6 +17,7 @@ from typing import Any
 
 import zmq
 
+from broker.bus import MAX_SUBSCRIPTION_BYTES
 from broker.counts import Counts
 from broker.keys import leaves_machine
 from broker.mqtt import MqttBridge
@@ -223,6 +224,7 @@ class ZmqStream:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.PUB)
         self._socket.set_hwm(self.WAITING)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_SUBSCRIPTION_BYTES)  # all that comes in on it
         self._socket.linger = 100
         try:
             self._socket.bind(endpoint)

@@ -114,6 +114,20 @@ def test_a_subscriber_that_never_reads_slows_nobody() -> None:
     stream.close()
 
 
+def test_a_subscription_as_long_as_a_film_is_cut_off() -> None:
+    """ZeroMQ itself would take a hundred times its length of memory."""
+    hub = Hub("run1")
+    stream = ZmqStream(hub, "tcp://127.0.0.1:*")
+    with zmq.Context() as context, context.socket(zmq.XSUB) as greedy:
+        greedy.linger = 0
+        with greedy.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            greedy.connect(stream.endpoint)
+            greedy.send(b"\x01" + bytes(2000))
+            assert monitor.poll(5_000)
+            greedy.disable_monitor()
+    stream.close()
+
+
 def test_a_stream_does_not_leave_the_machine_by_itself() -> None:
     with pytest.raises(UserError, match=r"leaves this machine"):
         ZmqStream(Hub("run1"), "tcp://0.0.0.0:*")
