@@ -100,7 +100,9 @@ def load_keys(folder: Path, name: str) -> Keys:
 def leaves_machine(endpoint: str) -> bool:
     """Whether others than this machine can reach an endpoint that is bound."""
     parts = urlsplit(endpoint)
-    return parts.scheme == "tcp" and parts.hostname not in ("127.0.0.1", "::1", "localhost")
+    if parts.scheme in ("inproc", "ipc"):
+        return False
+    return parts.scheme != "tcp" or parts.hostname not in ("127.0.0.1", "::1", "localhost")
 
 
 class Authenticator:

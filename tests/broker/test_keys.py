@@ -290,6 +290,8 @@ def test_a_broker_leaves_the_machine_with_keys_only(zmq_context: Context) -> Non
         ("tcp://0.0.0.0:5", True),
         ("tcp://10.0.0.1:*", True),
         ("tcp://eth0:5", True),
+        ("tipc://{5560,0,0}", True),
+        ("pgm://eth0;239.192.1.1:5", True),
     ],
 )
 def test_what_leaves_the_machine(endpoint: str, leaves: bool) -> None:
