@@ -7,6 +7,12 @@ from broker.frame import Cause, FrameError
 
 _LOG = logging.getLogger(__name__)
 _MOST_PEERS = 64
+_MOST_CHARS = 300
+
+
+def printable(text: str) -> str:
+    """What a peer has said, so that it can neither begin a line of a log nor move a terminal's cursor."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:_MOST_CHARS])
 
 
 class Refusals:
@@ -22,7 +28,11 @@ class Refusals:
         if peer in self._logged or len(self._logged) >= _MOST_PEERS:
             return
         self._logged.add(peer)
-        _LOG.warning("refused a frame from %s: %s (further ones from there are only counted)", peer, error)
+        _LOG.warning(
+            "refused a frame from %s: %s (further ones from there are only counted)",
+            printable(peer),
+            printable(str(error)),
+        )
 
     def refuse_message(self, error: FrameError, topic: bytes) -> None:
         """Count a refused message; its peer is whom the first two parts of its topic name."""

@@ -25,6 +25,8 @@ from broker.counts import Counts
 from broker.frame import Frame, FrameError, decode_frame, wire_bits
 from broker.fronthaul import Fronthaul
 from broker.plain import counts_from_plain, plain_from_law
+from broker.rate import RateLimit
+from broker.refusals import printable
 from broker.sequence import TransportLoss
 from nodes import CentralUnit, Fix, PositioningModel, Track, Tracker
 from nodes.air import Air, encode_air
@@ -248,6 +250,7 @@ class RealtimeWorld(World):
         """What other threads want done: called in the world's own, between two events."""
         self._ahead: deque[tuple[str, str, int]] = deque(maxlen=1000)
         """Frames of which the central unit was heard before the broker."""
+        self._complaints = RateLimit(1.0, 20)
         self._ues = frozenset(self.scenario.ue_ids)
         self._behind = False
         self._late_noted = False
@@ -465,7 +468,8 @@ class RealtimeWorld(World):
                 for ue, seq in message.body:
                     self._end(message.peer, ue, seq, SILENT)
             case "failed":
-                _LOG.warning("%s: %s", message.peer, message.body)
+                if self._complaints.takes():
+                    _LOG.warning("%s: %s", message.peer, printable(message.body))
 
     def _offered(self, t_offer_ns: int, size_bits: int, parts: FrameParts) -> None:
         try:

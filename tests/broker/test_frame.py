@@ -325,3 +325,19 @@ def test_refusals_of_endless_peers_take_bounded_memory(caplog: pytest.LogCapture
         refusals.refuse(FrameError("version", "version 2"), f"peer {k}")
     assert refusals.total == 2000
     assert len(caplog.records) == 64
+
+
+def test_what_a_peer_calls_itself_neither_begins_a_line_nor_moves_the_cursor(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = Refusals()
+    with caplog.at_level(logging.WARNING, logger="broker"):
+        for topic, version in (
+            (b"emb/\x1b[2J\nbroker: all is well/ue1/", 1),
+            (b"emb/bs1/ue1/", "\n\x1b[2J\x9b"),
+        ):
+            with pytest.raises(FrameError) as refused:
+                decode_frame((topic, msgpack.packb([version]), b"payload"))
+            refusals.refuse_message(refused.value, topic)
+    assert len(caplog.records) == 2
+    assert all(record.getMessage().isprintable() for record in caplog.records)
