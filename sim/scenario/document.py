@@ -16,6 +16,8 @@ from sim.scenario.errors import ScenarioError
 
 Path = tuple[str | int, ...]
 DEEPEST = 50
+MOST_VALUES = 100_000
+"""In a document of fewer characters; without aliases there are never more values than characters."""
 WIDTH = 110
 PLAIN = re.compile(r"(?!(?:true|false|null|yes|no|on|off|y|n)$)[a-z][a-z_]{0,30}[0-9]{0,9}(?:-[0-9]{1,9})?")
 """Texts that mean themselves in YAML; a few do that are not among them."""
@@ -46,6 +48,7 @@ class Document:
     value: Any = None
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
+    most_values: int = MOST_VALUES
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
         """Where a value (or its key) stands; where its nearest parent's key stands if it is missing."""
@@ -70,7 +73,7 @@ def read(text: str, file: str) -> Document:
     Raises:
         ScenarioError: It is no YAML, has a key twice, or is no mapping.
     """
-    document = Document(file)
+    document = Document(file, most_values=max(MOST_VALUES, len(text)))
     node = compose(text, file)
     if not isinstance(node, MappingNode):
         raise ScenarioError(file, 1, 1, "", "a scenario is a mapping with keys such as duration and ues")
@@ -101,6 +104,8 @@ def construct(node: Node, document: Document, path: Path) -> Any:
     document.values[path] = place
     if len(path) > DEEPEST:
         raise place.error(path, "nested too deeply")
+    if len(document.values) > document.most_values:
+        raise place.error(path, "aliases make too much of it")
     if isinstance(node, SequenceNode):
         return [construct(child, document, (*path, index)) for index, child in enumerate(node.value)]
     if isinstance(node, MappingNode):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,3 +84,11 @@ def test_any_text(text: str) -> None:
 def test_a_damaged_file(position: int, text: str) -> None:
     whole = SPIRAL.read_text(encoding="utf-8")
     one_line(lambda: parse_scenario(whole[:position] + text + whole[position + len(text) :]))
+
+
+def test_aliases_of_aliases_are_not_followed_for_ever() -> None:
+    """Five lines that say ten thousand million values."""
+    lines = ["a0: &a0 [" + ", ".join(["1"] * 100) + "]"]
+    lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * 100) + "]" for n in range(1, 5)]
+    with pytest.raises(ScenarioError, match=r"^s\.yaml:\d+:\d+ a\d.*: aliases make too much of it$"):
+        parse_scenario("\n".join(lines), file="s.yaml")
