@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -215,6 +216,45 @@ def test_what_comes_after_a_first_request_has_its_time_too(
     connection.sock.sendall(b"GET / HT")
     assert connection.sock.recv(4096) == b""
     connection.close()
+
+
+def test_whoever_asks_and_does_not_take_the_answer_is_hung_up_on(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.live.connection.TAKEN_WITHIN_S", 0.3, raising=False)
+    answers = 16  # more than the system would keep for a reader
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", served.server.port))
+        host = f"127.0.0.1:{served.server.port}"
+        line.sendall(f"GET /live.js HTTP/1.1\r\nHost: {host}\r\n\r\n".encode() * answers)
+        time.sleep(2.0)
+        taken = 0
+        line.settimeout(10)
+        with suppress(ConnectionResetError):
+            while part := line.recv(1 << 16):
+                taken += len(part)
+                assert taken < answers * (PAGE / "live.js").stat().st_size
+    assert served.ask("/")[0] == 200
+
+
+def test_whoever_takes_an_answer_slowly_gets_all_of_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.live.connection.TAKEN_WITHIN_S", 0.5, raising=False)
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", served.server.port))
+        host = f"127.0.0.1:{served.server.port}"
+        request = f"GET /live.js HTTP/1.1\r\nHost: {host}\r\n"
+        line.sendall(f"{request}\r\n".encode() * 7 + f"{request}Connection: close\r\n\r\n".encode())
+        line.settimeout(10)
+        taken, size = 0, (PAGE / "live.js").stat().st_size
+        while part := line.recv(1 << 16):
+            taken += len(part)
+            if taken % size < len(part):
+                time.sleep(0.2)
+    assert taken > 8 * size
 
 
 def test_commands_and_guesses_are_limited_in_rate(served: Served) -> None:
