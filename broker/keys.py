@@ -67,16 +67,15 @@ def make_keys(folder: Path, names: list[str]) -> list[Path]:
     """
     made = []
     try:
-        (folder / "public").mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / "public"):
+            place.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name in ["world", *names]:
             secret_path = folder / f"{name}.key"
             if secret_path.exists():
                 continue
             public, secret = zmq.curve_keypair()
-            handle = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(public + b"\n" + secret + b"\n")
-            (folder / "public" / f"{name}.pub").write_bytes(public + b"\n")
+            _write(secret_path, 0o600, os.O_EXCL, public, secret)
+            _write(folder / "public" / f"{name}.pub", 0o644, os.O_TRUNC, public)
             made.append(secret_path)
     except OSError as error:
         raise KeysError(f"{folder}: cannot be written: {error.strerror}") from error
@@ -87,13 +86,17 @@ def load_keys(folder: Path, name: str) -> Keys:
     """The keys of the world or of a part.
 
     Raises:
-        KeysError: a file is missing or damaged, or others may read the secret.
+        KeysError: a file is missing or damaged, others may read the secret, or say who is let in.
     """
     path = folder / f"{name}.key"
     public, secret = _read(path, 2)
     if path.stat().st_mode & 0o077:
         raise KeysError(f"{path}: others may read this secret; chmod 600 {path}")
-    known = {path.stem: _read(path, 1)[0] for path in sorted((folder / "public").glob("*.pub"))}
+    files = sorted((folder / "public").glob("*.pub"))
+    for place in (folder, folder / "public", *files):
+        if place.exists() and place.stat().st_mode & 0o022:
+            raise KeysError(f"{place}: others may write here, and let in whom they like; chmod go-w {place}")
+    known = {path.stem: _read(path, 1)[0] for path in files}
     return Keys(public, secret, known)
 
 
@@ -140,6 +143,12 @@ class _Known:
     def callback(self, domain: str, key: bytes) -> bool:
         """Whether a client with this public key (Z85) may come in."""
         return key in self._known
+
+
+def _write(path: Path, mode: int, how: int, *lines: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | how, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.writelines(line + b"\n" for line in lines)
 
 
 def _read(path: Path, lines: int) -> list[bytes]:

@@ -1,5 +1,6 @@
 """CURVE: who is known comes in, and nobody else gets anything in or out."""
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -67,6 +68,22 @@ def test_secrets_are_for_their_owner_alone(folder: Path) -> None:
     (folder / "bs1.key").chmod(0o644)
     with pytest.raises(KeysError, match="others may read"):
         load_keys(folder, "bs1")
+
+
+def test_whom_to_let_in_is_for_the_owner_alone_to_say(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make_keys(tmp_path / "deep" / "keys", ["bs1"])
+    finally:
+        os.umask(before)
+    folder = tmp_path / "deep" / "keys"
+    for path in (folder, folder / "public", folder / "public" / "bs1.pub"):
+        assert not path.stat().st_mode & 0o022
+        load_keys(folder, "bs1")
+        path.chmod(path.stat().st_mode | 0o020)
+        with pytest.raises(KeysError, match="others may write here"):
+            load_keys(folder, "bs1")
+        path.chmod(path.stat().st_mode & ~0o022)
 
 
 def test_keys_that_are_missing_or_damaged_are_one_line(folder: Path) -> None:
