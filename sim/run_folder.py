@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from mcap.records import Channel, Message
-from mcap.stream_reader import StreamReader
+import zstandard
+from mcap.records import Channel, Chunk, McapRecord, Message
+from mcap.stream_reader import StreamReader, breakup_chunk
 
 from sim.errors import UserError, first_line
 
@@ -19,6 +20,8 @@ VERSIONS_FILE = "versions.json"
 SUMMARY_FILE = "summary.json"
 BUS_FILE = "bus.mcap"
 REPORT_FILE = "report.html"
+MOST_CHUNK_BYTES = 32 << 20
+"""Of bus messages that were compressed together; ours are of less than a tenth of it."""
 
 TableName = Literal["fixes", "frames"]
 TABLE_NAMES: tuple[TableName, ...] = ("fixes", "frames")
@@ -71,6 +74,27 @@ SCHEMAS: dict[TableName, pa.Schema] = {
 def in_order(parts: Path) -> list[Path]:
     """The parts of a table, of which there may be more than their names have digits for."""
     return sorted(parts.glob("*.parquet"), key=lambda part: (len(part.name), part.name))
+
+
+def _records(stream: BinaryIO) -> Iterator[McapRecord]:
+    """The records of a recording. Raises anything where it is damaged; takes bounded memory all the same."""
+    reader = StreamReader(stream, emit_chunks=True, validate_crcs=True, record_size_limit=MOST_CHUNK_BYTES)
+    for record in reader.records:
+        if isinstance(record, Chunk):
+            yield from _unpacked(record)
+        else:
+            yield record
+
+
+def _unpacked(chunk: Chunk) -> list[McapRecord]:
+    if chunk.compression not in ("", "zstd"):
+        raise ValueError(f"compressed with {chunk.compression[:20]!r}, not zstd")
+    sizes = [chunk.uncompressed_size]
+    if chunk.compression:
+        sizes.append(zstandard.frame_content_size(chunk.data))  # -1: not said, then the other is the limit
+    if max(sizes) > MOST_CHUNK_BYTES:
+        raise ValueError(f"a chunk of {max(sizes)} bytes, at most {MOST_CHUNK_BYTES}")
+    return breakup_chunk(chunk, validate_crc=True)
 
 
 class RunFolderError(UserError):
@@ -187,7 +211,7 @@ class RunFolder:
         channels: dict[int, str] = {}
         try:
             with self.bus_path.open("rb") as stream:
-                for record in StreamReader(stream, validate_crcs=True).records:
+                for record in _records(stream):
                     if isinstance(record, Channel):
                         channels[record.id] = record.topic
                     elif isinstance(record, Message):

@@ -12,7 +12,10 @@ from typing import Any
 import msgpack
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from mcap.records import Chunk
 
+from sim.mcap_file import MAGIC, record
 from sim.record import Recorder, TableWriter, git_commit, versions
 from sim.run_folder import SCHEMAS, RunFolder, RunFolderError, in_order
 
@@ -213,6 +216,18 @@ class TestDamage:
         folder = recorded(tmp_path / "run", frames=500)
         truncate(folder.bus_path, keep)
         with pytest.raises(RunFolderError, match=r"bus\.mcap: damaged"):
+            list(folder.messages())
+
+    @pytest.mark.parametrize("said", [40 << 20, 10])
+    def test_a_chunk_that_unpacks_into_more_than_there_can_be(self, tmp_path: Path, said: int) -> None:
+        folder = recorded(tmp_path / "run")
+        packed = zstandard.ZstdCompressor().compress(bytes(40 << 20))
+        with folder.bus_path.open("wb") as stream:
+            stream.write(
+                MAGIC + record(Chunk("zstd", packed, 0, 0, uncompressed_crc=0, uncompressed_size=said))
+            )
+        assert folder.bus_path.stat().st_size < 10_000
+        with pytest.raises(RunFolderError, match=r"bus\.mcap: damaged: .*a chunk of 41943040 bytes"):
             list(folder.messages())
 
     def test_a_flipped_bit_in_the_recording(self, tmp_path: Path) -> None:
