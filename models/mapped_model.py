@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from models.arrays import read_arrays
 from models.csi_numbers import BYTE_BITS, Bases, CsiNumbers, mean_over_slots
 from models.estimation import pilot_symbols
 from models.map_fix import QUIETEST_DB, MapFix, Site
@@ -158,13 +158,11 @@ class MappedModel(OnnxModel):
 def read_bases(path: Path) -> Bases:
     """What `write_bases` wrote; raises ValueError if that is not in the file."""
     try:
-        with np.load(path) as found:
-            antennas, subcarriers = (
-                found[name].astype(np.complex128) for name in ("antennas", "subcarriers")
-            )
-            return Bases(antennas, subcarriers, found["order"].astype(np.int64))
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        found = read_arrays(path, ["antennas", "subcarriers", "order"])
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path.name}: {error}") from error
+    antennas, subcarriers = (found[name].astype(np.complex128) for name in ("antennas", "subcarriers"))
+    return Bases(antennas, subcarriers, found["order"].astype(np.int64))
 
 
 def write_bases(path: Path, bases: Bases) -> None:

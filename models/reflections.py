@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.arrays import read_arrays
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -153,8 +153,7 @@ class ReflectionMap:
     def load(path: Path) -> ReflectionMap:
         """Read what `save` wrote; raises ReflectionMapError."""
         try:
-            with path.open("rb") as stream, np.load(stream) as file:
-                found: dict[str, Any] = {name: file[name] for name in _ARRAYS}
+            found: dict[str, Any] = read_arrays(path, _ARRAYS)
             whole = {
                 name: found[name].astype(np.int64) for name in ("chains", "first", "count", "listed", "shape")
             }
@@ -166,5 +165,5 @@ class ReflectionMap:
             )
         except OSError as error:
             raise ReflectionMapError(f"{path}: cannot be read ({error.strerror})") from error
-        except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        except (ValueError, TypeError) as error:
             raise ReflectionMapError(f"{path}: damaged ({str(error).splitlines()[0]})") from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import read_arrays
 from models.directions import LEADING, Directions
 from models.estimation import LmmseEstimator, pilot_symbols
 from models.length_scales import LengthScales, read_scales, scale_of_length
@@ -401,9 +400,8 @@ def _compare(folder: Path, description: Description, hashes: dict[str, str]) -> 
 def _read_covariance(path: Path, shape: tuple[int, int, int]) -> NDArray[np.complex64]:
     num_bs, num_sc, num_ant = shape
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            covariance: NDArray[np.complex64] = file["covariance"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        covariance: NDArray[np.complex64] = read_arrays(path, ["covariance"])["covariance"]
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
     if covariance.shape != (num_bs, num_sc, num_ant, num_ant) or not np.isfinite(covariance).all():
         raise ModelError(f"{path}: damaged (covariance {list(covariance.shape)})")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrays import read_arrays
 from models.estimation import LmmseEstimator, pilot_symbols
 from models.quantiser import check_bits, dequantise, quantise, rescale_step
 from models.runtime import WEIGHTS, ModelError, file_hashes, open_session
@@ -280,9 +279,8 @@ def _check_files(folder: Path, wanted: dict[str, str]) -> None:
 
 def _read_covariance(path: Path, csi_shape: tuple[int, int, int]) -> NDArray[np.complex64]:
     try:
-        with path.open("rb") as stream, np.load(stream) as file:
-            covariance: NDArray[np.complex64] = file["covariance"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        covariance: NDArray[np.complex64] = read_arrays(path, ["covariance"])["covariance"]
+    except (OSError, ValueError) as error:
         raise ModelError(f"{path}: damaged ({str(error).splitlines()[0]})") from error
     _, antennas, subcarriers = csi_shape
     if covariance.ndim != 4 or covariance.shape[1:] != (subcarriers, antennas, antennas):
