@@ -275,6 +275,8 @@ def read_dataset(path: Path) -> Dataset:
         raise
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file") from error
+    except MemoryError as error:
+        raise DatasetError(f"{path}: takes more memory than there is ({error})") from error
     except (OSError, RuntimeError) as error:
         reason = "not an HDF5 file, or damaged" if path.is_file() else "not a file"
         raise DatasetError(f"{path}: {reason}") from error

@@ -191,3 +191,12 @@ def test_a_split_depends_on_the_seed_and_on_nothing_else(tmp_path: Path) -> None
     assert split_of(dataset, 2).test != split_of(dataset).test
     other = read_dataset(write(tmp_path / "other.h5", arrays(seed=1)))
     assert other.digest != dataset.digest
+
+
+def test_a_file_that_promises_more_than_fits_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "vast.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("csi", (10**8, 6, 4, 32, 1000), "c8", chunks=(1, 6, 4, 32, 100))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(DatasetError, match=r"vast\.h5: takes more memory than there is \(.*\)$"):
+        read_dataset(path)
