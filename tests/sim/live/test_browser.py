@@ -157,6 +157,18 @@ def test_the_keyboard_alone_does_it_too(watched: Watched, tabs: Tabs) -> None:
     assert page.locator("#follow").get_attribute("aria-pressed") == "true"
 
 
+def test_the_skip_link_leads_to_the_base_stations_and_keeps_the_token(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url)
+    shows(page, "#stations", "^6")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#links")).to_be_focused()
+    assert page.url == watched.server.url
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Take bs1 down"
+
+
 def test_links_are_throttled_and_the_pace_is_set(watched: Watched, tabs: Tabs) -> None:
     page = tabs.open(watched.server.url)
     page.get_by_label("Capacity of link bs2").select_option("100 kbit/s")

@@ -409,6 +409,10 @@ function problem(text) {
 
 async function start() {
   window.addEventListener("hashchange", () => location.reload());
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // what is behind # is the token
+    part("links").focus();
+  });
   const token = location.hash.slice(1);
   if (!token) return problem(NO_TOKEN);
   const line = new Line(token);
