@@ -194,6 +194,42 @@ def test_links_are_throttled_and_the_pace_is_set(watched: Watched, tabs: Tabs) -
     expect(other.locator("#speed")).to_have_value("1", timeout=PATIENCE_MS)
 
 
+def test_a_choice_shows_what_holds_also_while_it_has_the_focus(tabs: Tabs) -> None:
+    hub, taken = Hub(), list[Command]()
+
+    def tell(t: float, capacity: float) -> None:
+        link = {"load": 0.0, "queue": 0, "up": True, "sent": 0, "delivered": 0, "dropped": 0, "causes": {}}
+        hub.publish("link/bs2", {**link, "t": t, "capacity": capacity})
+
+    def submit(command: Command) -> bool:
+        taken.append(command)
+        return True
+
+    hub.publish("run", {"t": 0.0, "state": "running", "speed": 1.0})
+    with LiveServer(Programme(scenario_of(LONG), hub=hub, submit=submit)) as server:
+        page = tabs.open(server.url)
+        choice = page.get_by_label("Capacity of link bs2")
+        shown = choice.locator("option:checked")
+        choice.select_option("other…")
+        page.keyboard.press("Escape")
+        expect(choice).to_be_focused()
+        assert shown.inner_text() == "as in the scenario"
+        choice.select_option("other…")
+        page.keyboard.type("250 kbit/s")
+        page.keyboard.press("Enter")
+        expect(choice).to_be_focused()
+        assert shown.inner_text() == "250 kbit/s"
+        offered = choice.locator("option").count()
+        for n in range(40):
+            tell(0.1 * n, 70e3 + 1e3 * n)
+            page.wait_for_timeout(100)
+        expect(shown).to_have_text("109 kbit/s", timeout=PATIENCE_MS)
+        assert choice.locator("option").count() == offered
+        expect(choice).to_be_focused()
+        assert taken == [Command("throttle", "bs2", 250e3)]
+        tabs.contexts[-1].close()
+
+
 def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
     pages = [tabs.open(watched.server.url) for _ in range(3)]
     pages[0].get_by_role("button", name="Pause").click()

@@ -7,6 +7,8 @@ const RATES = [10e6, 1e6, 500e3, 200e3, 100e3, 50e3];
 const CUT = "cut";
 const OTHER = "other";
 const NORMAL = "normal";
+/** A choice is left as it was made for so long: until then the run may not have told of it. */
+export const SETTLED_MS = 2000;
 /** Before a link was looked at for the first time. */
 const NOTHING = { load: 0, queue: 0, sent: 0, delivered: 0, dropped: 0 };
 
@@ -62,6 +64,8 @@ export class Table {
         placeholder: "250 kbit/s",
         size: "11",
       });
+      parts.own = make("option");
+      parts.chosenAt = -Infinity;
       parts.words.hidden = true;
       parts.words.addEventListener("keydown", (event) => this.typed(parts, event));
       parts.words.addEventListener("blur", () => this.type(parts, false));
@@ -73,10 +77,24 @@ export class Table {
   }
 
   /** Show the field for any capacity in place of the choice, or hide it. */
-  type({ choice, words }, on) {
+  type(parts, on) {
+    const { choice, words } = parts;
     [choice.hidden, words.hidden] = [on, !on];
     this.refuse(words, false);
     if (on) words.focus();
+    else choice.value = parts.wanted ?? NORMAL;
+  }
+
+  /** Have the choice show what a link has; a capacity that it does not offer gets the one option of its own. */
+  choose(parts, wanted, capacity) {
+    const { choice, own } = parts;
+    parts.wanted = wanted;
+    if (![...choice.options].some((option) => option.value === wanted)) {
+      own.value = wanted;
+      own.textContent = rate(capacity);
+      choice.prepend(own);
+    }
+    if (choice.value !== wanted) choice.value = wanted;
   }
 
   typed(parts, event) {
@@ -85,6 +103,8 @@ export class Table {
       if (!to) return this.refuse(parts.words, true);
       if (parts.cut) this.ask({ do: "link_up", target: parts.link.name });
       this.ask({ do: "throttle", target: parts.link.name, to });
+      parts.chosenAt = performance.now();
+      this.choose(parts, String(to), to);
     } else if (event.key !== "Escape") return undefined;
     this.type(parts, false);
     return parts.choice.focus();
@@ -100,6 +120,7 @@ export class Table {
 
   async throttle(parts) {
     const { choice, link, cut } = parts;
+    parts.chosenAt = performance.now();
     if (choice.value === OTHER) this.type(parts, true);
     else if (choice.value === CUT) await this.ask({ do: "link_down", target: link.name });
     else {
@@ -128,13 +149,9 @@ export class Table {
       if (parts.button) {
         write(parts.button, `${down ? "Bring" : "Take"} ${parts.link.bs} ${down ? "up" : "down"}`);
       }
-      if (parts.choice && document.activeElement !== parts.choice) {
+      if (parts.choice && parts.words.hidden && performance.now() - parts.chosenAt > SETTLED_MS) {
         const isNormal = value === null || value.capacity === parts.link.capacity;
-        const wanted = cut ? CUT : isNormal ? NORMAL : String(value.capacity);
-        if (![...parts.choice.options].some((option) => option.value === wanted)) {
-          parts.choice.prepend(make("option", { value: wanted }, rate(value.capacity)));
-        }
-        parts.choice.value = wanted;
+        this.choose(parts, cut ? CUT : isNormal ? NORMAL : String(value.capacity), value?.capacity);
       }
       const shown = value ?? { ...NOTHING, capacity: parts.link.capacity };
       parts.fill.style.width = `${(shown.load * 100).toFixed(1)}%`;
