@@ -230,6 +230,27 @@ def test_a_choice_shows_what_holds_also_while_it_has_the_focus(tabs: Tabs) -> No
         tabs.contexts[-1].close()
 
 
+def test_a_run_that_has_ended_is_played_at_the_speed_that_is_shown(tabs: Tabs) -> None:
+    hub = Hub()
+    hub.publish("run", {"t": 1000.0, "state": "running", "speed": 1.0})
+    with LiveServer(Programme(scenario_of(LONG), hub=hub, submit=lambda _: True)) as server:
+        page = tabs.open(server.url)
+        speed = page.get_by_label("Speed")
+        speed.focus()
+        hub.publish("run", {"t": 1000.1, "state": "running", "speed": 50.0})
+        expect(speed).to_have_value("50", timeout=PATIENCE_MS)
+        hub.publish("run", {"t": 1000.2, "state": "ended", "speed": 50.0})
+        shows(page, "#state", "^ended$")
+        page.get_by_label("Time").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('input')); }")
+        shows(page, "#clock", "^00:00$")
+        page.get_by_role("button", name="Play").click()
+        page.wait_for_timeout(2500)
+        page.get_by_role("button", name="Pause").click()
+        minutes, seconds = page.locator("#clock").inner_text().split(":")
+        assert 60 * int(minutes) + int(seconds) > 50
+        tabs.contexts[-1].close()
+
+
 def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
     pages = [tabs.open(watched.server.url) for _ in range(3)]
     pages[0].get_by_role("button", name="Pause").click()

@@ -7,7 +7,7 @@ import { look } from "./look.js";
 import { Plots } from "./plots.js";
 import { Store } from "./store.js";
 import { Line, Refused } from "./stream.js";
-import { Table } from "./table.js";
+import { SETTLED_MS, Table } from "./table.js";
 import { causes, clock, fault, metres, millis } from "./words.js";
 
 const TRAIL_POINTS = 700;
@@ -30,7 +30,7 @@ class Page {
     this.end = setting.duration_s;
     this.ue = setting.ues[0];
     this.isPlaying = false;
-    this.speed = 1;
+    this.chosenAt = -Infinity;
     this.isDirty = true;
     this.plotsDirty = true;
     this.plotsAt = 0;
@@ -61,8 +61,8 @@ class Page {
     const [speed, ue, slider] = [part("speed"), part("ue"), part("slider")];
     for (const factor of SPEEDS) speed.append(new Option(`${factor} ×`, String(factor), factor === 1, factor === 1));
     speed.addEventListener("change", () => {
-      this.speed = Number(speed.value);
-      if (!this.isOver) this.ask({ do: "speed", to: this.speed });
+      this.chosenAt = performance.now();
+      if (!this.isOver) this.ask({ do: "speed", to: Number(speed.value) });
     });
     for (const name of this.setting.ues) ue.append(new Option(name, name));
     part("ue-choice").hidden = part("others-key").hidden = this.setting.ues.length < 2;
@@ -227,7 +227,7 @@ class Page {
     this.t = Math.max(this.t, run.t);
     this.state(run.state);
     if (!this.isOver) write(part("play"), run.state === "paused" ? "Go on" : "Pause");
-    if (run.speed !== null && document.activeElement !== part("speed")) this.showSpeed(run.speed);
+    if (run.speed !== null && performance.now() - this.chosenAt > SETTLED_MS) this.showSpeed(run.speed);
     if (run.state === "ended" && !this.isOver) {
       this.end = this.t;
       part("slider").max = String(this.end);
@@ -239,7 +239,7 @@ class Page {
     const choice = part("speed");
     const name = String(speed);
     if (![...choice.options].some((option) => option.value === name)) choice.append(new Option(`${name} ×`, name));
-    choice.value = name;
+    if (choice.value !== name) choice.value = name;
   }
 
   // Drawing.
@@ -247,7 +247,7 @@ class Page {
   frame(now) {
     requestAnimationFrame((next) => this.frame(next));
     if (this.isPlaying) {
-      this.seek(this.t + ((now - this.playedAt) / 1000) * this.speed);
+      this.seek(this.t + ((now - this.playedAt) / 1000) * Number(part("speed").value));
       this.playedAt = now;
       if (this.t >= this.end) this.toggle();
     }
