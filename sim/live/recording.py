@@ -20,7 +20,7 @@ from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 
 MAX_VALUES = 4000
-"""Of one key; longer series are thinned."""
+"""Times of one key, or snapshots of one UE; longer series are thinned."""
 KINDS = ("truth", "fix", "track", "fault")
 _ASPECTS: Mapping[str, Aspect] = {
     "link_up": "link",
@@ -60,8 +60,8 @@ def recording_of(folder: RunFolder, scenario: Scenario) -> dict[str, Any]:
     tell_recorded(folder, sink, end_ns)
     if summary.get("closed", False):
         series["totals"] = list(_totals(folder, end_ns))
-    thinned = {key: _thinned(_in_order(values)) for key, values in series.items()}
-    return {"series": thinned, "end_s": end_ns / 1e9, "summary": summary}
+    in_order = {key: _in_order(values) for key, values in series.items()}
+    return {"series": _thinned(in_order), "end_s": end_ns / 1e9, "summary": summary}
 
 
 def _feed(folder: RunFolder, feed: Feed) -> int:
@@ -199,9 +199,26 @@ def _in_order(values: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(values, key=lambda value: float(value["t"]))
 
 
-def _thinned(values: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """No more than so many, the last among them."""
-    if len(values) <= MAX_VALUES:
-        return values
-    step = -(-len(values) // MAX_VALUES)
-    return values[:-1:step] + values[-1:]
+def _thinned(series: Series) -> Series:
+    """No more than so many times of each key, the last among them; of a UE the same snapshots everywhere."""
+    times: defaultdict[str, set[float]] = defaultdict(set)
+    for key, values in series.items():
+        times[_owner(key)].update(map(_sampled_s, values))
+    kept = {}
+    for owner, all_s in times.items():
+        step = -(-len(all_s) // (MAX_VALUES - 1)) if len(all_s) > MAX_VALUES else 1
+        kept[owner] = set(sorted(all_s)[::step])
+    return {
+        key: [value for value in values[:-1] if _sampled_s(value) in kept[_owner(key)]] + values[-1:]
+        for key, values in series.items()
+    }
+
+
+def _owner(key: str) -> str:
+    """The UE of which a key tells, or the key itself."""
+    kind, _, ue = key.partition("/")
+    return f"ue/{ue}" if kind in ("truth", "fix", "track") else key
+
+
+def _sampled_s(value: Mapping[str, Any]) -> float:
+    return float(value.get("s", value["t"]))

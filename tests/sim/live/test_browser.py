@@ -399,6 +399,27 @@ def test_the_error_is_drawn_in_order_of_time_and_not_across_a_gap(tabs: Tabs) ->
     assert errors == [0.1, 0.2, 0.3, 0.4, 0.5, None, 2.9, 3.0]
 
 
+def test_of_a_long_run_the_errors_of_fixes_are_those_of_the_tracks_drawn(tabs: Tabs) -> None:
+    page = tabs.open("about:blank")
+    module = "\n".join((PAGE.parent / "src" / name).read_text() for name in ("store.js", "plots.js"))
+    module = re.sub(r"^import .*$", "", module, flags=re.MULTILINE)
+    drawn, fixed, last = page.evaluate(PLOTTED_LONG, f"const radius90 = () => 1;\n{module}")
+    assert 1000 < drawn <= 1501
+    assert fixed == pytest.approx(5 / 7 * drawn, rel=0.02)
+    assert last == 599.9
+
+
+PLOTTED_LONG = """
+async (module) => {
+  const { Plots, Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const store = new Store();
+  const tracks = Array.from({ length: 6000 }, (_, n) => ({ t: n / 10, s: n / 10, e: 1, c: [] }));
+  store.load({ "track/ue1": tracks, "fix/ue1": tracks.filter((_, n) => n % 7 > 1) });
+  const plots = Object.assign(Object.create(Plots.prototype), { hasAll: true, setting: { duration_s: 600 } });
+  const [times, fixes] = plots.errors(store, "ue1");
+  return [times.length, fixes.filter((e) => e !== null).length, times.at(-1)];
+}
+"""
 PLOTTED = """
 async (module) => {
   const { Plots, Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));

@@ -95,9 +95,22 @@ def test_what_was_written_down_late_is_where_it_belongs(
 
 def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
     values: list[Mapping[str, Any]] = [{"t": float(n)} for n in range(2 * MAX_VALUES + 1)]
-    thinned = _thinned(values)
+    thinned = _thinned({"frames": values})["frames"]
     assert len(thinned) <= MAX_VALUES
     assert (thinned[0], thinned[-1]) == (values[0], values[-1])
+
+
+def test_fixes_and_tracks_are_thinned_to_the_same_snapshots(tmp_path: Path) -> None:
+    """Also where there was no fix of some."""
+    truths: list[Mapping[str, Any]] = [{"t": n / 10} for n in range(3 * MAX_VALUES)]
+    tracks: list[Mapping[str, Any]] = [{"t": n / 10 + 0.01, "s": n / 10} for n in range(3 * MAX_VALUES)]
+    fixes = [track for n, track in enumerate(tracks) if n % 7]
+    thinned = _thinned({"truth/ue1": truths, "track/ue1": tracks, "fix/ue1": fixes})
+    tracked, fixed = ([value["s"] for value in thinned[f"{kind}/ue1"]] for kind in ("track", "fix"))
+    assert len(tracked) <= MAX_VALUES
+    assert [truth["t"] for truth in thinned["truth/ue1"]] == tracked
+    assert set(fixed) <= set(tracked)
+    assert len(fixed) == pytest.approx(6 / 7 * len(tracked), rel=0.01)
 
 
 def test_links_do_again_what_they_did(tmp_path: Path) -> None:

@@ -150,19 +150,22 @@ export class Plots {
     if (this.hasAll) bar(this.t, colours.text, []);
   }
 
-  /** Values of a key in the range shown, thinned. */
-  part(store, key) {
+  /** Values of a key in the range shown, thinned: the last, and others that stay the same as the range moves. */
+  part(store, key, most = MOST_POINTS) {
     const values = store.of(key);
     const [start, stop] = this.range();
     const [first, last] = [Math.max(store.count(key, start) - 1, 0), store.count(key, this.hasAll ? stop : this.t)];
-    const step = Math.max(1, Math.ceil((last - first) / MOST_POINTS));
+    const step = Math.max(1, Math.ceil((last - first) / most));
     const part = [];
-    for (let i = first; i < last; i += step) part.push(values[i]);
+    for (let i = Math.ceil(first / step) * step; i < last - 1; i += step) part.push(values[i]);
+    if (last > first) part.push(values[last - 1]);
     return part;
   }
 
   errors(store, ue) {
-    const [fixes, tracks] = [this.part(store, `fix/${ue}`), this.part(store, `track/${ue}`)];
+    const tracks = this.part(store, `track/${ue}`);
+    // Of the same snapshots as the tracks, whichever these are.
+    const fixes = this.part(store, `fix/${ue}`, tracks.length ? Infinity : MOST_POINTS);
     if (!fixes.length || !tracks.length) {
       const part = tracks.length ? tracks : fixes;
       const errors = part.map(({ e }) => e);
