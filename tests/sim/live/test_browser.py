@@ -241,7 +241,9 @@ def test_a_run_that_has_ended_is_played_at_the_speed_that_is_shown(tabs: Tabs) -
         expect(speed).to_have_value("50", timeout=PATIENCE_MS)
         hub.publish("run", {"t": 1000.2, "state": "ended", "speed": 50.0})
         shows(page, "#state", "^ended$")
-        page.get_by_label("Time").evaluate("node => { node.value = 0; node.dispatchEvent(new Event('input')); }")
+        page.get_by_label("Time").evaluate(
+            "node => { node.value = 0; node.dispatchEvent(new Event('input')); }"
+        )
         shows(page, "#clock", "^00:00$")
         page.get_by_role("button", name="Play").click()
         page.wait_for_timeout(2500)
@@ -326,6 +328,19 @@ def test_letters_are_commands_only_where_nothing_is_typed(watched: Watched, tabs
     page.get_by_role("checkbox", name="Keys").check()
     page.keyboard.press("m")
     assert page.locator("#scene").get_attribute("data-view") == "flat"
+
+
+def test_who_goes_to_the_map_and_back_at_once_sees_the_city(watched: Watched, tabs: Tabs) -> None:
+    page = tabs.open(watched.server.url, webgl=True)
+    shows(page, "#stations", "^6")
+    press = (
+        "(m) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'm', bubbles: true, ...m}))"
+    )
+    page.evaluate(f"() => [{{}}, {{}}].forEach({press})")
+    page.wait_for_timeout(1500)  # until the context that is gone says so
+    assert page.locator("#scene").get_attribute("data-view") == "space"
+    page.evaluate(press, {"repeat": True})
+    assert page.locator("#scene").get_attribute("data-view") == "space", "a key that is held is pressed once"
 
 
 def test_what_fails_is_announced_and_the_time_is_not(watched: Watched, tabs: Tabs) -> None:

@@ -77,7 +77,7 @@ class Page {
     part("follow").addEventListener("click", () => this.follow(!this.isFollowing));
     document.addEventListener("keydown", (event) => {
       if (!part("single").checked || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target.closest("select, input:not([type=range], [type=checkbox])")) return;
+      if (event.repeat || event.target.closest("select, input:not([type=range], [type=checkbox])")) return;
       if (event.key === " " && !event.target.closest("button, a, input:not([type=range]), summary")) this.toggle();
       else if (event.key === "m") this.choose(this.view instanceof City3D);
       else if (event.key === "f") this.follow(!this.isFollowing);
@@ -105,8 +105,9 @@ class Page {
     if (isFlat) this.view = flat();
     else {
       try {
-        this.view = new City3D(host, this.setting, this.heights, redraw);
-        this.view.canvas.addEventListener("webglcontextlost", () => this.view instanceof City3D && this.choose(true), { once: true });
+        const view = new City3D(host, this.setting, this.heights, redraw);
+        view.canvas.addEventListener("webglcontextlost", () => this.view === view && this.choose(true), { once: true });
+        this.view = view;
       } catch {
         host.replaceChildren();
         this.view = flat();
