@@ -96,7 +96,7 @@ class Conductor:
 
     def takes(self, topic: str, content: Mapping[str, Any], *, t_sample_ns: int, t_ns: int, seq: int) -> None:
         """Something is recorded: a truth, fix, track or fault."""
-        if topic.startswith("fault/") and isinstance(self._links, CountFeed):
+        if topic.startswith("fault/") and isinstance(self._links, LinkFeed | CountFeed):
             self._links.struck(content)
         self._feed.take(topic, content, t_sample_ns=t_sample_ns, t_ns=t_ns, seq=seq)
 

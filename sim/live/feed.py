@@ -209,6 +209,14 @@ class LinkFeed:
         """When to look next."""
         return self._next_ns
 
+    def struck(self, entry: Mapping[str, Any]) -> None:
+        """Something has failed, or works again: what is known of the links, as they are now."""
+        for name, value in self.said.items():
+            link = self._fronthaul.link(name)
+            now = {"t": entry["t_s"], "up": link.is_up, "capacity": link.capacity_bps}
+            self.said[name] = {**value, **now}
+            self._sink(f"link/{name}", self.said[name])
+
     def glance(self, t_ns: int) -> None:
         """Take note of the queues, as far as the links have come; UEs beat in step, and so do queues."""
         if t_ns < self.glance_ns:
@@ -296,6 +304,10 @@ class CountFeed:
             self._capacity[name] = (
                 int(detail) if detail.isdigit() else _number(self._tree[name][0].capacity_bps)
             )
+        for other, value in self.said.items():
+            now = {"t": entry["t_s"], "up": other not in self._cut, "capacity": self._capacity[other]}
+            self.said[other] = {**value, **now}
+            self._sink(f"link/{other}", self.said[other])
 
     def glance(self, t_ns: int) -> None:
         """Queues cannot be seen from here."""

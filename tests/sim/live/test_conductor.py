@@ -123,6 +123,22 @@ def test_a_run_keeps_its_pace() -> None:
     assert time.monotonic() - started > 0.2
 
 
+def test_what_is_done_to_a_link_of_a_paused_run_is_told_at_once() -> None:
+    scenario, hub = scenario_of({"duration": "0.6 s"}), Hub()
+    conductor = Commands(scenario, hub)
+    conductor.script = {0.35: Command("pause")}
+    run = Thread(target=run_quietly, args=(scenario,), kwargs={"watch": conductor})
+    with hub.view() as view:
+        run.start()
+        until(lambda: view.take().get("run", {}).get("state") == "paused")
+        conductor.submit(Command("throttle", "bs2", 50_000.0))
+        try:
+            until(lambda: view.take().get("link/bs2", {}).get("capacity") == 50_000)
+        finally:
+            conductor.submit(Command("resume"))
+            run.join(timeout=20)
+
+
 def test_a_paused_run_obeys_and_goes_on() -> None:
     scenario, hub = scenario_of({"duration": "0.6 s"}), Hub()
     conductor = Conductor(scenario, hub, speed=5.0)

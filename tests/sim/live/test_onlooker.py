@@ -110,9 +110,9 @@ def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() ->
     feed = CountFeed(Links(), SCENARIO, told.__setitem__, 100_000_000)
     feed.look(50_000_000)
     assert told == {}
-    feed.struck({"target": "bs2", "kind": "link_down", "detail": ""})
-    feed.struck({"target": "bs3", "kind": "capacity", "detail": "50000"})
-    feed.struck({"target": "cu", "kind": "cu_lost", "detail": "died"})
+    feed.struck({"t_s": 0.05, "target": "bs2", "kind": "link_down", "detail": ""})
+    feed.struck({"t_s": 0.05, "target": "bs3", "kind": "capacity", "detail": "50000"})
+    feed.struck({"t_s": 0.05, "target": "cu", "kind": "cu_lost", "detail": "died"})
     feed.look(100_000_000)
     assert told["link/bs1"] == {
         "t": 0.1,
@@ -127,8 +127,10 @@ def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() ->
     }
     assert not told["link/bs2"]["up"]
     assert told["link/bs3"]["capacity"] == 50_000
-    feed.struck({"target": "bs2", "kind": "link_up", "detail": ""})
-    feed.struck({"target": "bs3", "kind": "capacity", "detail": "trace"})
+    feed.struck({"t_s": 0.15, "target": "bs2", "kind": "link_up", "detail": ""})
+    assert (told["link/bs2"]["t"], told["link/bs2"]["up"]) == (0.15, True), "at once: the clock may be held"
+    assert told["link/bs1"]["t"] == 0.15
+    feed.struck({"t_s": 0.15, "target": "bs3", "kind": "capacity", "detail": "trace"})
     feed.look(200_000_000)
     assert told["link/bs2"]["up"]
     assert told["link/bs3"]["capacity"] == 10_000_000
