@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from broker.counts import Counts
 from broker.fronthaul import Fronthaul
-from broker.law import Capacity, CapacityTrace
+from broker.law import CapacityTrace
 from sim.centre import XYZ
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.scenario import Scenario
@@ -287,7 +287,7 @@ class CountFeed:
         self._every_ns = every_ns
         self._next_ns = every_ns
         self._tree, _ = scenario.fronthaul.laws()
-        self._capacity = {name: _number(law.capacity_bps) for name, (law, _) in self._tree.items()}
+        self._capacity = {name: law.capacity_bps for name, (law, _) in self._tree.items()}
         self._cut: set[str] = set()
         self._last: dict[str, tuple[int, float]] = {}
         self.said: dict[str, Mapping[str, Any]] = {}
@@ -301,13 +301,20 @@ class CountFeed:
         if kind in ("link_down", "link_up"):
             (self._cut.add if kind == "link_down" else self._cut.discard)(name)
         elif kind == "capacity":
-            self._capacity[name] = (
-                int(detail) if detail.isdigit() else _number(self._tree[name][0].capacity_bps)
-            )
+            otherwise = None if detail == "unlimited" else self._tree[name][0].capacity_bps
+            self._capacity[name] = int(detail) if detail.isdigit() else otherwise
+        t_ns = ns_from_s(entry["t_s"])
         for other, value in self.said.items():
-            now = {"t": entry["t_s"], "up": other not in self._cut, "capacity": self._capacity[other]}
+            capacity_bps = self._capacity_bps(other, t_ns)
+            now = {"t": entry["t_s"], "up": other not in self._cut, "capacity": capacity_bps}
             self.said[other] = {**value, **now}
             self._sink(f"link/{other}", self.said[other])
+
+    def _capacity_bps(self, name: str, t_ns: int) -> float | None:
+        capacity = self._capacity[name]
+        if isinstance(capacity, CapacityTrace):
+            return capacity.capacities_bps[capacity.piece_at(t_ns)]
+        return capacity
 
     def glance(self, t_ns: int) -> None:
         """Queues cannot be seen from here."""
@@ -328,7 +335,7 @@ class CountFeed:
                 "load": round(min(max((busy_ns - last_busy_ns) / (t_ns - last_ns), 0.0), 1.0), 4),
                 "queue": round(counts.in_flight * mean_bits / 8),
                 "up": name not in self._cut,
-                "capacity": self._capacity[name],
+                "capacity": self._capacity_bps(name, t_ns),
                 "sent": counts.sent,
                 "delivered": counts.delivered,
                 "dropped": sum(counts.dropped.values()),
@@ -366,11 +373,6 @@ def conclude_links(
 def totals_value(t_s: float, fixes: int, missed: int, mean_m: float | None) -> dict[str, Any]:
     """How many snapshots had a fix or none until a time, and the mean error of fixes, for the page."""
     return {"t": t_s, "fixes": fixes, "missed": missed, "mean": _rounded(mean_m)}
-
-
-def _number(capacity: Capacity) -> float | None:
-    """A capacity as a number: of one that varies, the greatest."""
-    return max(capacity.capacities_bps) if isinstance(capacity, CapacityTrace) else capacity
 
 
 def _vector(place: Mapping[str, float]) -> list[float]:

@@ -62,9 +62,10 @@ def _links(scenario: Scenario) -> Iterator[dict[str, Any]]:
             "name": name,
             "bs": bs[0] if bs else None,
             "parent": parent,
-            "capacity": _greatest(law.capacity_bps),
+            "capacities": _capacities(law.capacity_bps),
         }
 
 
-def _greatest(capacity: Capacity) -> float | None:
-    return max(capacity.capacities_bps) if isinstance(capacity, CapacityTrace) else capacity
+def _capacities(capacity: Capacity) -> list[float | None]:
+    """All that a link has by the scenario, in bit/s, that at the start first; None: unlimited."""
+    return list(dict.fromkeys(capacity.capacities_bps)) if isinstance(capacity, CapacityTrace) else [capacity]

@@ -230,6 +230,22 @@ def test_a_choice_shows_what_holds_also_while_it_has_the_focus(tabs: Tabs) -> No
         tabs.contexts[-1].close()
 
 
+def test_a_link_whose_capacity_varies_is_as_in_the_scenario(tabs: Tabs) -> None:
+    trace = [["0 s", "2 Mbit/s"], ["1 s", "300 kbit/s"]]
+    scenario, hub = scenario_of(LONG | {"fronthaul": {"default": {"capacity": trace}}}), Hub()
+    link = {"load": 0.0, "queue": 0, "up": True, "sent": 0, "delivered": 0, "dropped": 0, "causes": {}}
+    hub.publish("run", {"t": 2.0, "state": "running", "speed": 1.0})
+    with LiveServer(Programme(scenario, hub=hub, submit=lambda _: True)) as server:
+        page = tabs.open(server.url)
+        row = "#table tr:has(th:text('bs2')) td[data-name=capacity]"
+        shows(page, row, r"^2 Mbit/s$")
+        hub.publish("link/bs2", {**link, "t": 2.0, "capacity": 300_000})
+        shows(page, row, r"^300 kbit/s$")
+        choice = page.get_by_label("Capacity of link bs2")
+        assert choice.locator("option:checked").inner_text() == "as in the scenario"
+        tabs.contexts[-1].close()
+
+
 def test_a_run_that_has_ended_is_played_at_the_speed_that_is_shown(tabs: Tabs) -> None:
     hub = Hub()
     hub.publish("run", {"t": 1000.0, "state": "running", "speed": 1.0})

@@ -10,6 +10,7 @@ from sim.live import Hub
 from sim.live.control import Command
 from sim.live.feed import CountFeed
 from sim.live.onlooker import Onlooker
+from sim.live.setting import setting_of
 from sim.metrics import FrameCounts
 from sim.realtime import RealtimeWorld
 from tests.sim.kit import scenario_of
@@ -134,6 +135,20 @@ def test_links_far_away_are_known_by_their_counts_and_what_was_done_to_them() ->
     feed.look(200_000_000)
     assert told["link/bs2"]["up"]
     assert told["link/bs3"]["capacity"] == 10_000_000
+
+
+def test_a_capacity_that_varies_is_told_as_it_is() -> None:
+    trace = [["0 s", "2 Mbit/s"], ["1 s", "300 kbit/s"]]
+    told: dict[str, Any] = {}
+    scenario = scenario_of({"fronthaul": {"default": {"capacity": trace}}})
+    feed = CountFeed(Links(), scenario, told.__setitem__, 100_000_000)
+    feed.look(100_000_000)
+    assert told["link/bs1"]["capacity"] == 2_000_000
+    feed.look(1_000_000_000)
+    assert told["link/bs1"]["capacity"] == 300_000
+    feed.struck({"t_s": 1.1, "target": "bs1", "kind": "capacity", "detail": "unlimited"})
+    assert told["link/bs1"]["capacity"] is None
+    assert setting_of(scenario, "live")["links"][0]["capacities"] == [2_000_000, 300_000]
 
 
 def test_links_have_their_last_word_at_the_end() -> None:

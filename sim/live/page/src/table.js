@@ -150,10 +150,10 @@ export class Table {
         write(parts.button, `${down ? "Bring" : "Take"} ${parts.link.bs} ${down ? "up" : "down"}`);
       }
       if (parts.choice && parts.words.hidden && performance.now() - parts.chosenAt > SETTLED_MS) {
-        const isNormal = value === null || value.capacity === parts.link.capacity;
+        const isNormal = value === null || parts.link.capacities.includes(value.capacity);
         this.choose(parts, cut ? CUT : isNormal ? NORMAL : String(value.capacity), value?.capacity);
       }
-      const shown = value ?? { ...NOTHING, capacity: parts.link.capacity };
+      const shown = value ?? { ...NOTHING, capacity: parts.link.capacities[0] };
       parts.fill.style.width = `${(shown.load * 100).toFixed(1)}%`;
       parts.meter.classList.toggle("high", shown.load > 0.8);
       write(parts.loadText, percent(shown.load));
