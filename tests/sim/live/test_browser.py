@@ -294,6 +294,40 @@ def test_without_the_token_there_is_nothing_to_see(watched: Watched, browser: An
     tabs.contexts[0].close()
 
 
+def test_who_finds_no_room_is_told_so(browser: Any) -> None:
+    tabs = Tabs(browser)  # the browser complains of the refusal, as it should
+    with LiveServer(Programme(scenario_of(LONG), hub=Hub(max_viewers=1))) as server:
+        first = tabs.open(server.url)
+        shows(first, "#state", "^preparing$")
+        second = tabs.open(server.url)
+        shows(second, "#state", "^1 viewers are there already$")
+        first.close()
+        shows(second, "#state", "^preparing$")
+        third = tabs.open("about:blank")
+        third.route("**/setting", lambda route: route.fulfill(status=503, body="Service Unavailable"))
+        third.goto(server.url)
+        shows(third, "#problem", "^The run does not answer: Service Unavailable$")
+        for context in tabs.contexts:
+            context.close()
+
+
+def test_a_run_that_falls_silent_is_lost_and_found_again(tabs: Tabs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sim.live.server.BREATH_EVERY_S", 1e9)  # as a server that hangs
+    hub = Hub()
+    hub.publish("run", {"t": 1.0, "state": "running", "speed": 1.0})
+    with LiveServer(Programme(scenario_of(LONG), hub=hub)) as server:
+        page = tabs.open(server.url)
+        shows(page, "#state", "^running$")
+        page.locator("#state").evaluate(
+            "node => new MutationObserver(() => (node.title += `${node.textContent}, `))"
+            ".observe(node, { childList: true })"
+        )
+        expect(page.locator("#state")).to_have_attribute(
+            "title", "connection lost, running, ", timeout=PATIENCE_MS
+        )
+        tabs.contexts[-1].close()
+
+
 def test_a_foreign_page_gets_nothing_in_and_nothing_out(watched: Watched, browser: Any) -> None:
     context = browser.new_context()
     page = context.new_page()

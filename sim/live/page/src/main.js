@@ -189,16 +189,18 @@ class Page {
   async live() {
     let pause = 500;
     for (;;) {
+      let words = "connection lost";
       try {
         await this.line.follow((kind, content) => {
           pause = 500;
           this.take(kind, content);
         });
       } catch (error) {
-        if (error instanceof Refused && error.message.includes("token")) return problem(WRONG_TOKEN);
+        if (error.status === 401) return problem(WRONG_TOKEN);
+        if (error instanceof Refused) words = error.message;
       }
       if (this.isOver) return undefined;
-      this.state("lost", "connection lost");
+      this.state("lost", words);
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = Math.min(pause * 2, 5000);
     }
@@ -426,7 +428,7 @@ async function start() {
     else page.live();
     return undefined;
   } catch (error) {
-    return problem(error instanceof Refused ? WRONG_TOKEN : `The run does not answer: ${error.message}`);
+    return problem(error.status === 401 ? WRONG_TOKEN : `The run does not answer: ${error.message}`);
   }
 }
 
