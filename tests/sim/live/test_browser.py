@@ -269,6 +269,19 @@ def test_a_run_that_has_ended_is_played_at_the_speed_that_is_shown(tabs: Tabs) -
         tabs.contexts[-1].close()
 
 
+def test_a_run_that_ends_early_is_shown_up_to_its_end(tabs: Tabs) -> None:
+    hub = Hub()
+    hub.publish("run", {"t": 20.0, "state": "ended", "speed": 1.0})
+    with LiveServer(Programme(scenario_of(LONG), hub=hub)) as server:
+        page = tabs.open(server.url)
+        shows(page, "#state", "^ended$")
+        shows(page, "#clock", r"^20\.0 s$")
+        page.wait_for_timeout(500)
+        page.locator("#plots .u-over").first.click()
+        shows(page, "#clock", r"^(9|10)\.\d s$")
+        tabs.contexts[-1].close()
+
+
 def test_several_viewers_see_the_same(watched: Watched, tabs: Tabs) -> None:
     pages = [tabs.open(watched.server.url) for _ in range(3)]
     pages[0].get_by_role("button", name="Pause").click()
@@ -474,6 +487,23 @@ def test_of_a_long_run_the_errors_of_fixes_are_those_of_the_tracks_drawn(tabs: T
     assert last == 599.9
 
 
+def test_who_comes_again_still_knows_what_was_before(tabs: Tabs) -> None:
+    page = tabs.open("about:blank")
+    module = (PAGE.parent / "src" / "store.js").read_text()
+    assert page.evaluate(COME_AGAIN, module) == [[1, 2, 3, 4], [2], [2, 7]]
+
+
+COME_AGAIN = """
+async (module) => {
+  const { Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const store = new Store();
+  const values = (...times) => times.map((t) => ({ t }));
+  store.load({ "fix/ue1": values(1, 2), "fix/ue2": values(2), run: values(2) });
+  store.add("run", { t: 7 });
+  store.load({ "fix/ue1": values(3, 4, 2), "fix/ue2": [], run: values(7) });
+  return ["fix/ue1", "fix/ue2", "run"].map((key) => store.of(key).map(({ t }) => t));
+}
+"""
 PLOTTED_LONG = """
 async (module) => {
   const { Plots, Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));

@@ -232,7 +232,7 @@ class Page {
     if (!this.isOver) write(part("play"), run.state === "paused" ? "Go on" : "Pause");
     if (run.speed !== null && performance.now() - this.chosenAt > SETTLED_MS) this.showSpeed(run.speed);
     if (run.state === "ended" && !this.isOver) {
-      this.end = this.t;
+      this.end = this.setting.duration_s = this.t;
       part("slider").max = String(this.end);
       this.over(true);
     }

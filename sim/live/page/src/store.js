@@ -7,9 +7,13 @@ export class Store {
     this.series = new Map();
   }
 
+  /** Take what a run keeps for those who come, or come again: what was known from before that stays. */
   load(series) {
-    this.series = new Map(Object.entries(series));
-    for (const values of this.series.values()) values.sort((one, other) => one.t - other.t);
+    for (const [key, values] of Object.entries(series)) {
+      values.sort((one, other) => one.t - other.t);
+      const before = values.length ? this.of(key).filter(({ t }) => t < values[0].t) : this.of(key);
+      this.series.set(key, before.concat(values));
+    }
   }
 
   /** What is reported late, such as a miss whose end nobody told, goes where it belongs. */
