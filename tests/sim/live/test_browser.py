@@ -406,6 +406,26 @@ def test_who_goes_to_the_map_and_back_at_once_sees_the_city(watched: Watched, ta
     assert page.locator("#scene").get_attribute("data-view") == "space", "a key that is held is pressed once"
 
 
+@pytest.mark.parametrize("size", [(1400, 900), (390, 844), (350, 225)])
+def test_what_has_the_focus_is_not_under_the_bar(watched: Watched, tabs: Tabs, size: tuple[int, int]) -> None:
+    page = tabs.open(watched.server.url, viewport={"width": size[0], "height": size[1]})
+    shows(page, "#stations", "^6")
+    page.get_by_role("link", name="Licences").focus()
+    for _ in range(16):
+        page.keyboard.press("Shift+Tab")
+        assert page.evaluate(UNCOVERED), page.evaluate("document.activeElement.outerHTML")
+
+
+UNCOVERED = """
+() => {
+  const [here, bar] = [document.activeElement, document.querySelector(".bar")];
+  const covered = getComputedStyle(bar).position === "sticky" ? bar.getBoundingClientRect().bottom : 0;
+  const box = here.getBoundingClientRect();
+  return bar.contains(here) || box.bottom > covered + 20 && (box.top >= covered || box.height > 200);
+}
+"""
+
+
 def test_what_fails_is_announced_and_the_time_is_not(watched: Watched, tabs: Tabs) -> None:
     page = tabs.open(watched.server.url)
     shows(page, "#stations", "^6")

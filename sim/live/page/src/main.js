@@ -84,6 +84,11 @@ class Page {
       else return;
       event.preventDefault();
     });
+    // What gets the focus is not scrolled to under the bar.
+    new ResizeObserver(([{ target }]) => {
+      const covers = getComputedStyle(target).position === "sticky" ? target.offsetHeight + 6 : 0;
+      document.documentElement.style.scrollPaddingTop = `${covers}px`;
+    }).observe(document.querySelector(".bar"));
     this.over(this.isOver);
   }
 
