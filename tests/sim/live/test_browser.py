@@ -612,6 +612,40 @@ def test_it_fits_and_can_be_read(
     shot(page, tmp_path, "forced-colours")
 
 
+def test_long_names_and_many_causes_leave_room_for_the_controls(tabs: Tabs) -> None:
+    name = "the-segment-behind-the-second-largest-of-all-the-roofs-in-this-part-of-the-town"
+    line = {"kind": "line", "from": ["0 m", "0 m", "1 m"], "to": ["9 m", "0 m", "1 m"], "speed": "1 m/s"}
+    changes = {
+        "ues": {f"{name}-{n}": {"trajectory": line, "rate": "1 Hz"} for n in (1, 2)},
+        "fronthaul": {"shared": {name: {"capacity": "1 Gbit/s", "members": ["bs1", "bs2"]}}},
+    }
+    scenario, hub = scenario_of(LONG | changes), Hub()
+    causes = {"queue_full": 100_000, "loss": 23_000, "superseded": 456}
+    link = {
+        "load": 0.5,
+        "queue": 0,
+        "up": True,
+        "sent": 0,
+        "delivered": 0,
+        "dropped": 123_456,
+        "causes": causes,
+    }
+    hub.publish("run", {"t": 1.0, "state": "running", "speed": 1.0})
+    for segment in (*scenario.bs_ids, name):
+        hub.publish(f"link/{segment}", {**link, "t": 1.0, "capacity": 1e7})
+    with LiveServer(Programme(scenario, hub=hub, submit=lambda _: True)) as server:
+        page = tabs.open(server.url)
+        shows(page, "#table tr:has(th:text('bs2')) td[data-name=dropped]", "^123456: 100000 queue full")
+        for width in (1400, 390, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_function(  # plots follow
+                "width => document.documentElement.scrollWidth <= width", arg=width, timeout=20_000
+            )
+            box = page.get_by_label("Capacity of link bs2").bounding_box()
+            assert box["x"] + box["width"] <= width
+        tabs.contexts[-1].close()
+
+
 LIGHT = """
   const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgba = (colour) => {
