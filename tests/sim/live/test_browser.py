@@ -513,6 +513,23 @@ def test_who_comes_again_still_knows_what_was_before(tabs: Tabs) -> None:
     assert page.evaluate(COME_AGAIN, module) == [[1, 2, 3, 4], [2], [2, 7]]
 
 
+def test_the_line_of_a_long_way_does_not_waver(tabs: Tabs) -> None:
+    page = tabs.open("about:blank")
+    module = (PAGE.parent / "src" / "store.js").read_text()
+    one, other, short, none = page.evaluate(TRAILS, module)
+    assert one == [0, 8, 16, 24, 32, 40, 48, 56, 61]
+    assert other == [0, 8, 16, 24, 32, 40, 48, 56, 62]
+    assert (short, none) == ([0, 1, 2], [])
+
+
+TRAILS = """
+async (module) => {
+  const { Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));
+  const store = new Store();
+  store.load({ "truth/ue1": Array.from({ length: 100 }, (_, n) => ({ t: n, p: [n] })) });
+  return [61, 62, 2, -1].map((t) => store.trail("truth/ue1", t, 10));
+}
+"""
 COME_AGAIN = """
 async (module) => {
   const { Store } = await import(URL.createObjectURL(new Blob([module], { type: "text/javascript" })));

@@ -93,8 +93,9 @@ export class City2D {
     const { clientWidth: width, clientHeight: height } = this.host;
     if (!width || !height || !this.state) return;
     const dense = Math.min(window.devicePixelRatio, 2);
-    if (this.canvas.width !== width * dense || this.canvas.height !== height * dense) {
-      [this.canvas.width, this.canvas.height] = [width * dense, height * dense];
+    const [wide, high] = [Math.round(width * dense), Math.round(height * dense)];
+    if (this.canvas.width !== wide || this.canvas.height !== high) {
+      [this.canvas.width, this.canvas.height] = [wide, high];
     }
     const { pen, colours, state } = this;
     const { x, y } = this.box;

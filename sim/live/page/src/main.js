@@ -273,16 +273,6 @@ class Page {
     this.isDirty = isPutOff;
   }
 
-  /** Points of a stream up to now, thinned to a number. */
-  trail(key, most) {
-    const values = this.store.of(key);
-    const stop = this.store.count(key, this.t);
-    const step = Math.max(1, Math.ceil(stop / most));
-    const points = [];
-    for (let i = (stop - 1) % step; i < stop; i += step) points.push(...values[i].p);
-    return points;
-  }
-
   show() {
     const { store, t, ue } = this;
     const faults = store.at("faults", t);
@@ -304,8 +294,8 @@ class Page {
     const fixes = store.of(`fix/${ue}`);
     const stop = store.count(`fix/${ue}`, t);
     this.view.update({
-      truthTrail: this.trail(`truth/${ue}`, TRAIL_POINTS),
-      trackTrail: this.trail(`track/${ue}`, TRAIL_POINTS),
+      truthTrail: store.trail(`truth/${ue}`, t, TRAIL_POINTS),
+      trackTrail: store.trail(`track/${ue}`, t, TRAIL_POINTS),
       fixes: fixes.slice(Math.max(0, stop - FIXES_SHOWN), stop).flatMap(({ p }) => p),
       truth: truth?.p ?? null,
       track: track?.p ?? null,

@@ -43,6 +43,18 @@ export class Store {
     return low;
   }
 
+  /** Points of a key up to a time, thinned to a number and the last: the same ones while more come. */
+  trail(key, t, most) {
+    const values = this.of(key);
+    const stop = this.count(key, t);
+    let step = 1;
+    while (stop > most * step) step *= 2;
+    const points = [];
+    for (let i = 0; i < stop - 1; i += step) points.push(...values[i].p);
+    if (stop) points.push(...values[stop - 1].p);
+    return points;
+  }
+
   /** The value that holds at a time, or null. */
   at(key, t) {
     return this.of(key)[this.count(key, t) - 1] ?? null;
