@@ -426,6 +426,20 @@ UNCOVERED = """
 """
 
 
+def test_a_site_at_the_edge_says_all_of_what_is_wrong(tabs: Tabs) -> None:
+    hub = Hub()
+    hub.publish("run", {"t": 1.0, "state": "running", "speed": 1.0})
+    hub.publish("faults", {"t": 0.5, "entries": [], "down": ["bs3"], "lost": []})
+    with LiveServer(Programme(scenario_of(LONG), hub=hub)) as server:
+        page = tabs.open(server.url, webgl=True, viewport={"width": 390, "height": 844})
+        label, scene = page.locator(".label.out"), page.locator("#scene")
+        expect(label).to_have_text("bs3 ✕ down", timeout=PATIENCE_MS)
+        page.wait_for_timeout(1000)
+        shown, room = label.bounding_box(), scene.bounding_box()
+        assert shown["x"] + shown["width"] <= room["x"] + room["width"]
+        tabs.contexts[-1].close()
+
+
 def test_what_fails_is_announced_and_the_time_is_not(watched: Watched, tabs: Tabs) -> None:
     page = tabs.open(watched.server.url)
     shows(page, "#stations", "^6")

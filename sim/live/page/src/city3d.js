@@ -274,7 +274,10 @@ export class City3D {
       const [x, y] = [((at.x + 1) / 2) * width, ((1 - at.y) / 2) * height];
       const seen = at.z < 1 && x > 0 && y > 0 && x < width - 20 && y < height;
       label.hidden = !seen;
-      if (seen) label.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) translate(-50%, -100%)`;
+      if (!seen) continue;
+      const half = label.offsetWidth / 2 + 3; // to the edges
+      const inside = Math.max(Math.min(x, width - half), half);
+      label.style.transform = `translate(${inside.toFixed(1)}px, ${y.toFixed(1)}px) translate(-50%, -100%)`;
     }
     return false;
   }
