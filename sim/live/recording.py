@@ -20,7 +20,9 @@ from sim.run_folder import RunFolder
 from sim.scenario import Scenario
 
 MAX_VALUES = 4000
-"""Times of one key, or snapshots of one UE; longer series are thinned."""
+"""Times of one key, or snapshots of one UE; longer series are thinned, where there are many."""
+MAX_IN_ALL = 300_000
+"""Few series may be so long together: what is left out is missing from the ages that the page shows."""
 KINDS = ("truth", "fix", "track", "fault")
 _ASPECTS: Mapping[str, Aspect] = {
     "link_up": "link",
@@ -204,9 +206,10 @@ def _thinned(series: Series) -> Series:
     times: defaultdict[str, set[float]] = defaultdict(set)
     for key, values in series.items():
         times[_owner(key)].update(map(_sampled_s, values))
+    most = max(MAX_VALUES, MAX_IN_ALL // max(len(series), 1))
     kept = {}
     for owner, all_s in times.items():
-        step = -(-len(all_s) // (MAX_VALUES - 1)) if len(all_s) > MAX_VALUES else 1
+        step = -(-len(all_s) // (most - 1)) if len(all_s) > most else 1
         kept[owner] = set(sorted(all_s)[::step])
     return {
         key: [value for value in values[:-1] if _sampled_s(value) in kept[_owner(key)]] + values[-1:]

@@ -29,6 +29,9 @@ BUSY: dict[str, Any] = {
 }
 
 
+MANY: dict[str, list[Mapping[str, Any]]] = {f"link/{n}": [] for n in range(100)}
+
+
 def recorded(path: Path) -> dict[str, Any]:
     folder = RunFolder.open(path)
     return recording_of(folder, load_scenario(folder.scenario_path))
@@ -93,9 +96,17 @@ def test_what_was_written_down_late_is_where_it_belongs(
     assert [fix["e"] for fix in after["fix/ue1"]] == [fix["e"] for fix in before["fix/ue1"]]
 
 
+def test_twenty_minutes_of_one_ue_are_whole() -> None:
+    """So that ages are those of the run: of a fix that is left out the page would not know."""
+    values: list[Mapping[str, Any]] = [{"t": n / 10, "s": n / 10} for n in range(12_000)]
+    kinds = ("truth/ue1", "fix/ue1", "track/ue1", "frames", "totals", "faults")
+    series = dict.fromkeys((*kinds, *(f"link/bs{n}" for n in range(6))), values)
+    assert _thinned(series) == series
+
+
 def test_a_long_series_is_thinned_and_keeps_its_end() -> None:
     values: list[Mapping[str, Any]] = [{"t": float(n)} for n in range(2 * MAX_VALUES + 1)]
-    thinned = _thinned({"frames": values})["frames"]
+    thinned = _thinned(MANY | {"frames": values})["frames"]
     assert len(thinned) <= MAX_VALUES
     assert (thinned[0], thinned[-1]) == (values[0], values[-1])
 
@@ -105,7 +116,7 @@ def test_fixes_and_tracks_are_thinned_to_the_same_snapshots(tmp_path: Path) -> N
     truths: list[Mapping[str, Any]] = [{"t": n / 10} for n in range(3 * MAX_VALUES)]
     tracks: list[Mapping[str, Any]] = [{"t": n / 10 + 0.01, "s": n / 10} for n in range(3 * MAX_VALUES)]
     fixes = [track for n, track in enumerate(tracks) if n % 7]
-    thinned = _thinned({"truth/ue1": truths, "track/ue1": tracks, "fix/ue1": fixes})
+    thinned = _thinned(MANY | {"truth/ue1": truths, "track/ue1": tracks, "fix/ue1": fixes})
     tracked, fixed = ([value["s"] for value in thinned[f"{kind}/ue1"]] for kind in ("track", "fix"))
     assert len(tracked) <= MAX_VALUES
     assert [truth["t"] for truth in thinned["truth/ue1"]] == tracked
