@@ -96,7 +96,8 @@ def test_exported_systems_do_as_in_training(exported: tuple[Trainer, ComparedSys
     present = torch.ones(6, 3, dtype=torch.bool)
     present[0, 1] = present[1, 2] = False
     wanted = as_in_training(trainer, csi, present)
-    position, covariance = system.estimate(csi.numpy() * pilot_symbols(csi.shape[-1]), np.ones(3), present.numpy())
+    pilots = csi.numpy() * pilot_symbols(csi.shape[-1])
+    position, covariance = system.estimate(pilots, np.ones(3), present.numpy())
     # One step of a quantiser moves a fix by more than a rounding error: nearly all are equal.
     off = np.abs(position - wanted).max(axis=1)
     assert np.median(off) < 1e-3
