@@ -88,10 +88,9 @@ def closing_lines(summary: Mapping[str, Any]) -> Iterator[str]:
         f"payload {percent(summary.get('payload_ratio'))} of the CSI (η), "
         f"on the wire {percent(summary.get('wire_ratio'))}"
     )
-    yield (
-        f"latency p50 {seconds(summary.get('latency_p50_s'))}, p99 {seconds(summary.get('latency_p99_s'))}; "
-        f"age of information p50 {seconds(summary.get('age_p50_s'))}, p99 {seconds(summary.get('age_p99_s'))}"
-    )
+    for title, key in (("latency", "latency"), ("age of information", "age")):
+        p50, p99 = (seconds(summary.get(f"{key}_{share}_s")) for share in ("p50", "p99"))
+        yield f"{title} p50 {p50}, p99 {p99}"
     yield f"fingerprint {summary.get('fingerprint', MISSING)}"
     yield f"digest      {summary.get('digest', MISSING)}"
 

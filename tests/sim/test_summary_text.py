@@ -49,6 +49,14 @@ def test_it_fits_a_narrow_terminal() -> None:
     assert max(map(len, printed(run_quietly().summary, width=80).splitlines())) <= 80
 
 
+def test_long_times_break_no_line() -> None:
+    summary = run_quietly().summary
+    times = {"latency_p50_s": 0.257, "latency_p99_s": 0.2571, "age_p50_s": 0.3068, "age_p99_s": 0.356}
+    lines = printed(summary | times, width=80).splitlines()
+    assert "latency p50 257.0 ms, p99 257.1 ms" in lines
+    assert "age of information p50 306.8 ms, p99 356.0 ms" in lines
+
+
 @pytest.mark.parametrize("width", [80, 40])
 def test_many_causes_break_no_number_and_no_name(width: int) -> None:
     summary = run_quietly().summary
