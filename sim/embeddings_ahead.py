@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -217,15 +217,17 @@ class EmbeddingsAhead:
         self._writer = None if kept is None or self._source.has_file else self._begin_writing(kept)
         self.heard: tuple[bool, ...] = (True,) * len(scenario.bs_ids)
         """From which BSs the central unit is thought to hear next."""
-        self._times_ns = {ue: scenario.sample_times_ns(ue) for ue in scenario.ue_ids} if foresee else {}
+        self._times_ns = {ue: scenario.sample_times_ns(ue) for ue in scenario.ue_ids}
         self._foreseen: deque[dict[tuple[str, int], Fate]] = deque(maxlen=CHUNKS_REMEMBERED)
         blocks = in_blocks(scenario)
         self._blocks = len(blocks)
         self._chunks = iter(enumerate(blocks))
         self._under_way: deque[tuple[int, list[Place], Future[Chunk]]] = deque()
         self._number = -1
-        self._row: Mapping[Place, int] = {}
+        self._row: dict[Place, int] = {}
         self._chunk: Chunk | None = None
+        self._held: list[tuple[int, dict[Place, int], Chunk]] = []
+        """Chunks beside the one looked at, of whose last instant the run may not have asked for all."""
         whole = self._writer is not None or not foresee
         self._pool = _pool(scenario, processes, foresee, kept, whole) if processes else None
         self._most_under_way = CHUNKS_AHEAD * processes
@@ -269,17 +271,38 @@ class EmbeddingsAhead:
         return None
 
     def _find(self, place: Place) -> int:
-        while place not in self._row:
-            self._number, places, self._chunk = self._next_chunk()
-            self._row = {place: row for row, place in enumerate(places)}
-            if self._chunk.foreseen is not None:
-                self._foreseen.append(
-                    {
-                        (ue, int(self._times_ns[ue][index])): Fate(self._chunk.foreseen, row)
-                        for row, (ue, index) in enumerate(places)
-                    }
-                )
+        if place not in self._row:
+            self._turn_to(place)
         return self._row[place]
+
+    def _turn_to(self, place: Place) -> None:
+        """Look at the chunk of a snapshot; snapshots of one instant may be asked for in any order."""
+        t_ns = self._t_ns(place)
+        if self._chunk is not None:
+            self._held.append((self._number, self._row, self._chunk))
+        self._held = [held for held in self._held if self._t_ns(next(reversed(held[1]))) >= t_ns]
+        for at, (_, row, _) in enumerate(self._held):
+            if place in row:
+                self._number, self._row, self._chunk = self._held.pop(at)
+                return
+        while place not in (read := self._read())[1]:
+            if self._t_ns(next(reversed(read[1]))) >= t_ns:
+                self._held.append(read)
+        self._number, self._row, self._chunk = read
+
+    def _t_ns(self, place: Place) -> int:
+        ue, index = place
+        return int(self._times_ns[ue][index])
+
+    def _read(self) -> tuple[int, dict[Place, int], Chunk]:
+        """The next chunk, and where in it each snapshot is."""
+        number, places, chunk = self._next_chunk()
+        if chunk.foreseen is not None:
+            foreseen = chunk.foreseen
+            self._foreseen.append(
+                {(place[0], self._t_ns(place)): Fate(foreseen, row) for row, place in enumerate(places)}
+            )
+        return number, {place: row for row, place in enumerate(places)}, chunk
 
     def chunks(self) -> Iterator[tuple[list[Place], Chunk]]:
         """All snapshots with their embeddings, in order of time; instead of asking for them one by one."""

@@ -35,6 +35,19 @@ def test_snapshots_come_in_order_of_time_and_of_ues() -> None:
     assert in_order_of_time(scenario) == [("b", 0), ("a", 0), ("b", 1), ("b", 2), ("a", 1)]
 
 
+@pytest.mark.parametrize("late", ["drop", "retrodict"])
+def test_snapshots_of_one_instant_are_found_in_any_order(late: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run takes those first that were sampled longest ago: at 0.2 s ue2 before ue1."""
+    spiral = Scenario.load(SPIRAL, {"duration": "900 ms", "cu.late": late})
+    way = spiral.model_dump(mode="json", by_alias=True)["ues"]["ue1"]
+    both = {"duration": "900 ms", "cu.late": late, "ues.ue2": way | {"rate": "5 Hz"}}
+    scenario = Scenario.load(SPIRAL, both)
+    usual = run(scenario)
+    assert usual.fixes.num_rows == 9 + 5
+    monkeypatch.setattr("sim.embeddings_ahead.TOGETHER", 2)
+    assert run(scenario).digest == usual.digest
+
+
 @pytest.mark.parametrize("together", [1, 2, 5, 9])
 def test_many_at_once_are_encoded_to_the_same_bits_as_one_by_one(together: int) -> None:
     scenario = Scenario.load(SPIRAL, duration="900 ms")
