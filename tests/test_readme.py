@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 from models.runtime import load_model
+from sim.cli.app import app
 from sim.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,6 +89,15 @@ def test_links_lead_to_files_that_are_there(page: Path) -> None:
 def test_scenarios_that_are_named_exist(page: Path) -> None:
     for name in re.findall(r"scenarios/[\w/]+\.yaml", page.read_text(encoding="utf-8")):
         assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+def test_every_option_is_on_a_page() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES if page.name != "CHANGELOG.md")
+    said = set(re.findall(r"--[a-z-]+", text))
+    for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            names = {option for option in (*parameter.opts, *parameter.secondary_opts) if option[:2] == "--"}
+            assert not names or names & said, f"sim {name} {names}"
 
 
 def test_python_examples_run(tmp_path: Path) -> None:
