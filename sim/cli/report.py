@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from sim.cli.options import RunFolderPath
 
-
-def report(run: RunFolderPath) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or study.")],
+) -> None:
     """Write the report of a run or study again, also of one that was cut short."""
     from sim.study.report import is_study, write_study_report
 
