@@ -104,7 +104,9 @@ def seconds(value: float | None) -> str:
     """A time for the eye: ms below a second."""
     if value is None:
         return MISSING
-    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.4g} s"
+    if value < 1:
+        return f"{value * 1e3:.1f} ms"
+    return f"{value:.4g} s" if value < 1_000 else f"{value:.0f} s"
 
 
 def percent(value: float | None) -> str:

@@ -81,4 +81,5 @@ def test_many_causes_break_no_number_and_no_name(width: int) -> None:
 def test_quantities() -> None:
     assert (metres(1.234), metres(None)) == ("1.23 m", "–")
     assert (seconds(0.0123), seconds(12.3), seconds(None)) == ("12.3 ms", "12.3 s", "–")
+    assert (seconds(1234.5), seconds(9999.9), seconds(86_400.0)) == ("1234 s", "10000 s", "86400 s")
     assert (percent(0.0625), percent(None)) == ("6.25 %", "–")
