@@ -22,7 +22,7 @@ from broker.frame import Frame, FrameError, decode_frame, encode_frame, wire_bit
 from nodes import Fix, Miss, PositioningModel, Track
 from sim.agenda import Agenda, Moment
 from sim.api import RunResult, both, headline, model_of, output_folder, remove_with
-from sim.centre import XYZ, Centre
+from sim.centre import XYZ, Centre, cu_policy
 from sim.clock import NANOSECONDS_PER_SECOND, ns_from_s
 from sim.errors import UserError
 from sim.fingerprint import Event, Fingerprint
@@ -105,7 +105,11 @@ def replay(
     ):
         # Nobody has written down when a run ended that was killed: with the last that is known of it.
         end_ns = ns_from_s(summary["sim_time_s"]) if "sim_time_s" in summary else last_ns + 1
-        replayed = Replay(source, scenario, model, recorder, end_ns, listener, hub)
+        until_ns = end_ns
+        if summary.get("mode") == "realtime" and summary.get("complete"):
+            # Such a run has waited for what was under way at its end, until all deadlines had passed.
+            until_ns = max(end_ns, last_ns + 1) + cu_policy(scenario).deadline_ns + 1
+        replayed = Replay(source, scenario, model, recorder, end_ns, until_ns, listener, hub)
         if watch is not None:
             replayed.show(watch)
             progress = both(progress, watch.passes)
@@ -166,7 +170,8 @@ class Replay:
         scenario: with the policy to apply.
         model: fuses.
         recorder: open; takes all that happens.
-        end_ns: the recording covers times from 0 up to but not including this.
+        end_ns: the scenario of the recording covers times from 0 up to but not including this.
+        until_ns: what the recording has from then on, up to but not including this, happens too.
         listener: called with each event, in order.
         hub: told of tracks, links and failures as they come.
     """
@@ -178,6 +183,7 @@ class Replay:
         model: PositioningModel,
         recorder: Recorder,
         end_ns: int,
+        until_ns: int,
         listener: Callable[[Event], None] | None = None,
         hub: Hub | None = None,
     ) -> None:
@@ -203,6 +209,7 @@ class Replay:
             self.centre.tell = lambda result: hub.track(result, result.t_fix_ns, scenario)
         self._overhead_bytes = round(scenario.fronthaul.overhead)
         self._end_ns = end_ns
+        self._until_ns = until_ns
 
     def show(self, watch: Conductor) -> None:
         """Have someone watch, and set the pace."""
@@ -225,7 +232,7 @@ class Replay:
                 self._beat(self._hub, t_ns)
 
         self._agenda.process(self._feed())
-        self._agenda.run(self._end_ns, each=passes)
+        self._agenda.run(self._until_ns, each=passes)
 
     def _beat(self, hub: Hub, t_ns: int) -> None:
         """Tell how links and figures stand."""

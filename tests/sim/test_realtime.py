@@ -72,6 +72,15 @@ def test_a_run_in_real_time_and_its_replay(tmp_path: Path) -> None:
     assert again.same_fixes
 
 
+def test_what_arrives_after_the_last_snapshot_is_replayed(tmp_path: Path) -> None:
+    """A run in real time waits for it, beyond the end of the scenario."""
+    result = run_now({"fronthaul": {"default": {"latency": "300 ms"}}}, out=tmp_path)
+    assert max(row["t_fix_ns"] for row in result.fixes.to_pylist()) > 1_000_000_000
+    again = replay(tmp_path, model=GeometryModel(("bs1", "bs2")))
+    assert again.same_fixes
+    assert again.summary["frames"] == result.summary["frames"]
+
+
 def test_streams_end_with_what_the_summary_says() -> None:
     hub = Hub("run1")
     summary = run_now(hub=hub).summary
