@@ -244,6 +244,9 @@ class BaseStation:
 
     def _checked(self, payload: Payload) -> Payload:
         check_bits(payload.bits)
+        for name, number in (("bits", payload.bits), ("dims", payload.dims)):
+            if type(number) is not int:  # a frame takes nothing else
+                raise ValueError(f"{name} must be an integer, not {number!r}")
         if not 1 <= payload.dims <= self._model.dims:
             raise ValueError(f"dims must be from 1 to {self._model.dims}, not {payload.dims}")
         return payload

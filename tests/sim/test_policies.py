@@ -74,6 +74,14 @@ def test_a_maker_of_policies_that_makes_none(tmp_path: Path) -> None:
             "from nodes import Payload\ndef policy(heard):\n    return Payload(4, 9999)\n",
             "dims must be from 1 to 48, not 9999",
         ),
+        (
+            "from nodes import Payload\ndef policy(heard):\n    return Payload(4, heard.payload.dims / 2)\n",
+            "dims must be an integer, not 24.0",
+        ),
+        (
+            "from nodes import Payload\ndef policy(heard):\n    return Payload(True, 10)\n",
+            "bits must be an integer, not True",
+        ),
     ],
 )
 def test_a_policy_that_goes_wrong_is_one_line(tmp_path: Path, text: str, said: str) -> None:
