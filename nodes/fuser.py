@@ -15,6 +15,8 @@ Float64 = npt.NDArray[np.float64]
 
 MIN_VARIANCE_M2 = 1e-6
 """No covariance is believed to be below (1 mm)² in any direction."""
+MIN_SHARE = 1e-12
+"""Nor below this share of its greatest variance: double precision could not tell it from none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +26,7 @@ class Fused:
     position_m: Float64
     """``[n, 3]``"""
     covariance_m2: Float64
-    """``[n, 3, 3]``, symmetric, eigenvalues at least `MIN_VARIANCE_M2`."""
+    """``[n, 3, 3]``, symmetric, eigenvalues at least `MIN_VARIANCE_M2` and `MIN_SHARE` of the greatest."""
     finite: npt.NDArray[np.bool_]
     """``[n]``; where false the model gave no number and the rest means nothing."""
 
@@ -128,9 +130,11 @@ def together(parts: Sequence[Fused]) -> Fused:
 def _positive_definite(covariance_m2: Float64) -> Float64:
     """The same matrices, exactly symmetric, with eigenvalues raised to the floor where they are below it."""
     symmetric = 0.5 * (covariance_m2 + covariance_m2.transpose(0, 2, 1))
-    weak = np.linalg.eigvalsh(symmetric)[:, 0] < MIN_VARIANCE_M2
+    spread = np.linalg.eigvalsh(symmetric)
+    weak = spread[:, 0] < np.maximum(MIN_VARIANCE_M2, MIN_SHARE * spread[:, 2])
     if weak.any():
         values, vectors = np.linalg.eigh(symmetric[weak])
-        raised = (vectors * np.maximum(values, MIN_VARIANCE_M2)[:, None]) @ vectors.transpose(0, 2, 1)
+        least = np.maximum(MIN_VARIANCE_M2, MIN_SHARE * values[:, 2:])
+        raised = (vectors * np.maximum(values, least)[:, None]) @ vectors.transpose(0, 2, 1)
         symmetric[weak] = 0.5 * (raised + raised.transpose(0, 2, 1))
     return symmetric

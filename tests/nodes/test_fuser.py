@@ -11,6 +11,7 @@ from models.testing import GeometryModel
 from nodes.base_station import BaseStation
 from nodes.collector import Arrival, Snapshot
 from nodes.fuser import MIN_VARIANCE_M2, Fuser
+from nodes.tracker import Tracker
 
 BSS = ("bs1", "bs2", "bs3", "bs4")
 Float64 = npt.NDArray[np.float64]
@@ -129,6 +130,16 @@ def test_a_covariance_comes_out_symmetric_positive_definite(covariance: npt.Arra
     repaired = Fuser(model).fuse([snapshot(model, [0, 0, 0], BSS)]).covariance_m2[0]
     np.testing.assert_array_equal(repaired, repaired.T)
     assert np.linalg.eigvalsh(repaired)[0] >= MIN_VARIANCE_M2 * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("greatest_m2", [1e8, 1e11, 1e13, 1e16, 1e20])
+def test_a_covariance_that_knows_next_to_nothing_in_one_direction_can_be_tracked(greatest_m2: float) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        model = Fixed(axes @ np.diag([greatest_m2, 1.0, MIN_VARIANCE_M2]) @ axes.T)
+        fused = Fuser(model).fuse([snapshot(model, [0, 0, 0], BSS)])
+        Tracker().update(["ue1"], [0], fused.position_m, fused.covariance_m2)  # refuses what is not definite
 
 
 def test_a_model_that_gives_no_number_is_told() -> None:
