@@ -151,6 +151,8 @@ def message_of(details: dict[str, Any]) -> str:
             return f"needs at least {context['min_length']}, has {context['actual_length']}"
         case "too_long":
             return f"takes at most {context['max_length']}, has {context['actual_length']}"
+        case "string_too_long":
+            return f"takes at most {context['max_length']} characters, has {len(value)}"
         case "string_too_short":
             return "must not be empty"
     return str(details["msg"])

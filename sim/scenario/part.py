@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from broker.frame import DEFAULT_LIMITS
 from sim.scenario.errors import problem, suggestion
 
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+MOST_ID_CHARS = DEFAULT_LIMITS.name_chars
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=MOST_ID_CHARS)]
 Count = Annotated[int, Field(strict=True)]
 
 

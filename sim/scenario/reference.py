@@ -23,9 +23,9 @@ INTRODUCTION = """\
 Made by `python -m sim reference > docs/scenario-reference.md`; a test keeps it current.
 
 A scenario is a YAML 1.2 file. Quantities are text with a unit (`10 Mbit/s`, `2 ms`); plain numbers are
-counts and ratios. Ids begin with a letter and go on with letters, digits, `-` and `_`. A key that is not
-listed here is refused. Files named in a scenario are found relative to it. Only `duration` and `ues` are
-required:
+counts and ratios. Ids begin with a letter and go on with letters, digits, `-` and `_`, 64 characters at most.
+A key that is not listed here is refused. Files named in a scenario are found relative to it. Only `duration`
+and `ues` are required:
 
 ```yaml
 duration: 30 s

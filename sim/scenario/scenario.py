@@ -20,7 +20,7 @@ from sim.scenario.errors import problem, quoted, suggestion
 from sim.scenario.fault import ANY, AnyFault, OfBs, OfLink, RandomFaults
 from sim.scenario.fronthaul import FronthaulPart
 from sim.scenario.motion import Motion, RandomWalkMotion, Surroundings
-from sim.scenario.part import Count, Id, Part
+from sim.scenario.part import MOST_ID_CHARS, Count, Id, Part
 from sim.scenario.place import DeploymentPart, written
 from sim.scenario.policy import FixedPolicy, Policy, by_kind
 from sim.scenario.units import Duration, PositiveAcceleration, PositiveDuration, PositiveFrequency
@@ -304,6 +304,9 @@ class Scenario(Part):
             for ue, own in described.each(group):
                 if ue in ues or (ue != group and ue in self.ues):
                     raise problem(f"there are two UEs {quoted(ue)}", ("ues", group), at_key=True)
+                if len(ue) > MOST_ID_CHARS:
+                    text = f"takes at most {MOST_ID_CHARS} characters, has {len(ue)} with its number"
+                    raise problem(text, ("ues", group), at_key=True)
                 ues[ue] = own
         if len(ues) > MOST_UES:
             raise problem(f"{len(ues)} UEs are more than {MOST_UES}", ("ues",), at_key=True)

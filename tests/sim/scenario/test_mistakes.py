@@ -214,6 +214,14 @@ CASES = {
         changed("  ue1:", "  ue/1:"),
         "s.yaml:3:3 ues.ue/1: 'ue/1' is not allowed: letters, digits, - and _ only, a letter first",
     ),
+    "id that no frame can carry": (
+        changed("  ue1:", f"  {'u' * 65}:"),
+        f"s.yaml:3:3 ues.{'u' * 65}: takes at most 64 characters, has 65",
+    ),
+    "id that no frame can carry, with its number": (
+        changed("  ue1:", f"  {'u' * 63}:") + "    count: 9\n",
+        f"s.yaml:3:3 ues.{'u' * 63}: takes at most 64 characters, has 65 with its number",
+    ),
     "UE twice": (
         MINIMAL + "  ue1:\n    rate: 1 Hz\n",
         "s.yaml:6:3 ues.ue1: the key is there already, in line 3",
