@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import ModuleType
 from typing import Any
 
 from broker.law import CapacityTrace, Jitter, NoJitter, UniformJitter
@@ -83,10 +85,13 @@ def greatest(jitter: Jitter) -> int:
 def policy_in(wanted: written.FilePolicy, scenario: Scenario, bs: str) -> SendPolicy:
     """The policy that a file defines; raises UserError."""
     assert wanted.source is not None
-    names: dict[str, Any] = {"__name__": "policy"}
+    module = ModuleType(f"policy_of_{bs}")
+    sys.modules[module.__name__] = module  # where a dataclass looks for what its annotations name
+    names = vars(module)
     place = wanted.file or "bs.policy.source"
     try:
-        exec(compile(wanted.source, place, "exec"), names)  # noqa: S102 - the user's own, named by the user
+        code = compile(wanted.source, place, "exec", dont_inherit=True)
+        exec(code, names)  # noqa: S102 - the user's own, named by the user
         makes = "make_policy" in names
         found = names["make_policy"](bs, link_of(scenario, bs)) if makes else names.get("policy")
     except Exception as error:

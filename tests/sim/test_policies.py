@@ -58,6 +58,25 @@ def test_a_maker_of_policies_that_makes_none(tmp_path: Path) -> None:
         policy_of(own, "bs1")
 
 
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_a_policy_of_ones_own_may_keep_its_state_in_a_dataclass(future: str) -> None:
+    source = f"""{future}
+from dataclasses import dataclass
+@dataclass
+class State:
+    heard: int = 0
+def make_policy(bs, link):
+    state = State()
+    def policy(heard):
+        state.heard += 1
+        return heard.payload if state.heard % 2 else None
+    return policy
+"""
+    own = scenario_of({"bs": {"policy": {"kind": "file", "source": source}}})
+    frames = run_quietly(own).summary["frames"]
+    assert frames["dropped"]["silent"] == frames["sent"] // 3  # of three, the second
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
