@@ -22,3 +22,8 @@ def __getattr__(name: str) -> Any:
 
         return run
     raise AttributeError(f"module 'sim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What there is, the public names included before they are asked for: shells complete by it."""
+    return sorted({*globals(), *__all__})

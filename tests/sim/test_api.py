@@ -19,6 +19,7 @@ SPIRAL = ROOT / "scenarios" / "spiral.yaml"
 
 def test_public_names() -> None:
     assert set(sim.__all__) >= {"Scenario", "ScenarioError", "run"}
+    assert set(dir(sim)) >= set(sim.__all__)
 
 
 def test_a_scenario_file_is_run_by_its_path(tmp_path: Path) -> None:
