@@ -210,7 +210,7 @@ def run(
     Raises:
         UserError: the scenario, its weights or its trace are wrong, or `out` cannot be used; nothing is
             written then.
-        ValueError: encoders with a channel or model that they do not know.
+        ValueError: encoders with a channel or model that they do not know, or a channel of other BSs.
         InvalidRunError: frames were lost where the fronthaul law had no part in it.
     """
     started = time.perf_counter()
@@ -223,6 +223,9 @@ def run(
     kept = kept_embeddings(scenario, model) if cache and own and not processes else None
     if channel is None:
         channel = channel_behind(scenario, kept)
+    elif np.shape(channel.noise_variance) != (len(scenario.bs_ids),):
+        shape, wanted = np.shape(channel.noise_variance), len(scenario.bs_ids)
+        raise ValueError(f"noise_variance of the channel is [{wanted}], one for each BS, not {shape}")
     stations = base_stations(scenario, model, policy)
     interruption = interruption_in_charge() or Interruption()
     with output_folder(out) as folder, ExitStack() as stack:

@@ -4,6 +4,7 @@ import gc
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sim
@@ -20,6 +21,19 @@ SPIRAL = ROOT / "scenarios" / "spiral.yaml"
 def test_public_names() -> None:
     assert set(sim.__all__) >= {"Scenario", "ScenarioError", "run"}
     assert set(dir(sim)) >= set(sim.__all__)
+
+
+@pytest.mark.parametrize("num_bs", [5, 7])
+def test_a_channel_of_other_base_stations_is_refused_before_anything_is_written(
+    tmp_path: Path, num_bs: int
+) -> None:
+    scenario = scenario_of(None)
+    model = GeometryModel(scenario.bs_ids)
+    channel = GeometryChannel(scenario, model)
+    channel.noise_variance = np.ones(num_bs)
+    with pytest.raises(ValueError, match=rf"noise_variance of the channel is \[6\].*not \({num_bs},\)"):
+        run(scenario, tmp_path / "out", model=model, channel=channel)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_scenario_file_is_run_by_its_path(tmp_path: Path) -> None:
