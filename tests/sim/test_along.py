@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nodes.tracker import Tracker
-from sim.along import along
+from sim.along import along, estimated
 from sim.centre import tracker_params
 from sim.channel import open_channel
 from sim.scenario import load_scenario
@@ -50,11 +50,39 @@ def test_a_system_hears_what_a_run_hears_and_its_fixes_are_tracked() -> None:
         track = tracker.track("ue1", int(t_ns))
         assert track is not None
         assert way.track_m[row] == pytest.approx(track.position_m)
+    assert way.track_error_m == pytest.approx(np.sqrt(((way.track_m - way.truth_m) ** 2).sum(axis=1)))
+    assert way.track_error_m.max() < 1.5
     figures = way.figures()
     assert (figures["system"], figures["samples_trained"], figures["snapshots"]) == ("beside", 7, 10)
     assert figures["fix_mean_m"] == pytest.approx(1.0)
     assert figures["track_mean_m"] == pytest.approx(way.track_error_m.mean())
     assert np.isnan(untracked.track_m).all()
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_long_way_is_fixed_piece_by_piece_and_in_order(
+    claims: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.along.BATCH", 4)
+    sizes = []
+
+    class Echo:
+        """Says what the first numbers of the pilots are."""
+
+        def estimate(self, pilots: Any, noise_variance: Any, present: Any) -> tuple[Any, Any]:
+            assert present.shape == pilots.shape[:2]
+            sizes.append(len(pilots))
+            number = pilots[:, 0, 0, 0, :3].real.astype(np.float64)
+            return number, number[:, :1, None] * np.eye(3) if claims else None
+
+    system: Any = Echo()
+    pilots = np.arange(10 * 2 * 3, dtype=np.complex64).reshape(10, 2, 1, 1, 3)
+    fix_m, covariance_m2 = estimated(system, pilots, np.ones(2))
+    assert sizes == [4, 4, 2]
+    assert np.array_equal(fix_m, np.arange(60).reshape(10, 6)[:, :3])
+    assert (covariance_m2 is None) is not claims
+    if covariance_m2 is not None:
+        assert np.array_equal(covariance_m2, 6.0 * np.arange(10)[:, None, None] * np.eye(3))
 
 
 def test_another_radio_is_refused() -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.metrics import Ages, FrameCounts, age_of_information, nees, summarise_fixes, summarise_frames
+from sim.metrics import (
+    Ages,
+    FrameCounts,
+    age_of_information,
+    error_figures,
+    nees,
+    summarise_fixes,
+    summarise_frames,
+)
 from sim.record import TableWriter
 from sim.run_folder import SCHEMAS, RunFolder
 
@@ -61,6 +69,24 @@ def test_errors_by_direction(tmp_path: Path) -> None:
     assert summary["latency_p50_s"] == pytest.approx(0.05)
 
 
+def test_every_figure_of_errors_is_of_its_own_direction_and_share() -> None:
+    error_m = np.array([(3.0 * k, 4.0 * k, -12.0 * k) for k in range(11)])
+    assert error_figures("fix", error_m) == pytest.approx(
+        {"fix_3d_mean_m": 65, "fix_3d_e50_m": 65, "fix_3d_e90_m": 117}
+        | {"fix_h_e50_m": 25, "fix_h_e90_m": 45, "fix_v_e50_m": 60, "fix_v_e90_m": 108}
+    )
+    with_gaps = np.concatenate([error_m, [(np.nan, 0, 0), (0, 0, np.nan)]])
+    assert error_figures("fix", with_gaps) == error_figures("fix", error_m)
+
+
+def test_latencies_of_fixes_and_peak_ages_by_share(tmp_path: Path) -> None:
+    rows = [fix(k, (0.0, 0.0, 0.0), latency_s=0.01 * k) for k in range(101)]
+    summary = summarise_fixes(fixes(tmp_path, rows), end_ns=10 * SECOND + SECOND // 20)
+    assert (summary["latency_p50_s"], summary["latency_p99_s"]) == pytest.approx((0.5, 0.99))
+    # Every age from 0.05 to 0.15 s is as frequent as any other.
+    assert (summary["age_p50_s"], summary["age_p99_s"]) == pytest.approx((0.1, 0.149))
+
+
 def test_missed_snapshots_are_counted_but_carry_no_error(tmp_path: Path) -> None:
     summary = summarise_fixes(fixes(tmp_path, [fix(0, (1.0, 0.0, 0.0)), missed(1), missed(2)]), end_ns=SECOND)
     assert (summary["fixes"], summary["fixes_missed"]) == (1, 2)
@@ -79,6 +105,21 @@ def test_anees_is_one_when_the_error_is_the_claimed_one(tmp_path: Path) -> None:
     summary = summarise_fixes(fixes(tmp_path, [fix(0, (2.0, -2.0, 2.0))]), end_ns=SECOND)
     assert summary["fix_anees"] == pytest.approx(1.0)
     assert summary["track_anees"] == pytest.approx(1.0)
+
+
+def test_anees_takes_in_how_errors_hang_together(tmp_path: Path) -> None:
+    covariance_m2 = np.array([[4.0, 1.0, -0.5], [1.0, 3.0, 0.25], [-0.5, 0.25, 2.0]])
+    pairs = zip(("xx", "xy", "xz", "yy", "yz", "zz"), covariance_m2[np.triu_indices(3)], strict=True)
+    claimed = {f"cov_{pair}": float(value) for pair, value in pairs}
+    errors = [(1.0, 2.0, 3.0), (-2.0, 0.5, 1.0), (0.0, 0.0, -1.0)]
+    summary = summarise_fixes(
+        fixes(tmp_path, [*(fix(k, error, **claimed) for k, error in enumerate(errors)), missed(3)]),
+        end_ns=SECOND,
+    )
+    squared = [np.array(error) @ np.linalg.inv(covariance_m2) @ np.array(error) for error in errors]
+    assert summary["fix_anees"] == pytest.approx(sum(squared) / 9)
+    # The track is half as far off and claims a quarter of a covariance of 4 m² without any of that.
+    assert summary["track_anees"] == pytest.approx(sum(np.square(errors).sum(axis=1)) / 4 / 9)
 
 
 def test_nees_averages_three_for_draws_from_the_covariance() -> None:
@@ -122,11 +163,29 @@ class TestAgeOfInformation:
         assert ages.quantile(1.0) == pytest.approx(0.9)
 
     def test_ues_are_pooled(self, tmp_path: Path) -> None:
-        quick = [fix(seq, (0.0, 0.0, 0.0)) for seq in range(10)]
-        slow = [row | {"ue": "ue2", "t_fix_ns": row["t_fix_ns"] + SECOND // 2} for row in quick]
-        folder = fixes(tmp_path, [row for pair in zip(quick, slow, strict=True) for row in pair])
-        ages = age_of_information(folder, end_ns=2 * SECOND)
-        assert ages.quantile(0.0) == pytest.approx(0.05)
+        """One UE's only fix took 0.1 s, the other's 0.5 s: 0.9 s and 0.5 s in which they age to 1 s."""
+        fix_ns = {"ue1": SECOND // 10, "ue2": SECOND // 2}
+        rows = [fix(0, (0.0, 0.0, 0.0), ue=ue, t_fix_ns=t_ns) for ue, t_ns in fix_ns.items()]
+        ages = age_of_information(fixes(tmp_path, rows), end_ns=SECOND)
+        assert ages.quantile(0.0) == pytest.approx(0.1)
+        assert ages.quantile(0.2) == pytest.approx(0.1 + 0.2 * 1.4)
+        assert ages.quantile(0.5) == pytest.approx((0.1 + 0.5 + 0.7) / 2)
+        assert ages.quantile(1.0) == pytest.approx(1.0)
+
+    @pytest.mark.parametrize("rows_per_part", [1, 2, 3, 7, 100])
+    def test_neither_order_nor_parts_of_a_table_matter(self, rows_per_part: int, tmp_path: Path) -> None:
+        rows = []
+        for ue, after in (("ue2", SECOND // 5), ("ue1", SECOND // 20), ("ue3", SECOND // 4)):
+            for seq in range(6):
+                row = fix(seq, (0.0, 0.0, 0.0), ue=ue)
+                rows.append(row | {"t_fix_ns": row["t_sample_ns"] + after})
+        rows.sort(key=lambda row: (row["t_fix_ns"], row["ue"] != "ue3"))
+        ages = age_of_information(fixes(tmp_path, rows, rows_per_part), end_ns=SECOND)
+        length_s = np.sort(ages.stop_s - ages.start_s)
+        # Five tenths of a second between fixes of each UE, and from its last one to the end.
+        assert length_s[length_s > 0] == pytest.approx(sorted([0.1] * 15 + [0.45, 0.3, 0.25]))
+        assert sorted(set(np.round(ages.start_s[ages.stop_s > ages.start_s], 9))) == [0.05, 0.2, 0.25]
+        assert ages.quantile(1.0) == pytest.approx(0.5)
 
     @given(
         st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0.001, 1.0)), min_size=1, max_size=20),
@@ -164,6 +223,37 @@ def test_frames_by_fate_in_all_and_per_bs(tmp_path: Path) -> None:
     assert counts["per_bs"]["bs2"]["delay_p50_s"] is None
     assert summary["payload_ratio"] == pytest.approx(0.0625)
     assert summary["wire_ratio"] == pytest.approx(8500 / 122_880)
+
+
+def test_figures_of_each_bs_are_of_its_own_frames(tmp_path: Path) -> None:
+    rows = [
+        frame("bs1", "delivered", t_arrival_ns=SECOND // 100 * k, payload_bits=1000 * k, wire_bits=2000 * k)
+        for k in range(1, 5)
+    ]
+    rows += [frame("bs2", "delivered", t_sample_ns=SECOND, t_arrival_ns=3 * SECOND, used=False)]
+    rows += [frame("bs2", "dropped", "late", t_sample_ns=SECOND, t_arrival_ns=7 * SECOND)]
+    summary = summarise_frames(table(tmp_path, "frames", rows), csi_bits=10_000)
+    one, two = (summary["frames"]["per_bs"][bs] for bs in ("bs1", "bs2"))
+    assert (one["used"], two["used"]) == (4, 0)
+    assert (one["payload_ratio"], one["wire_ratio"]) == pytest.approx((0.25, 0.5))
+    assert (two["payload_ratio"], two["wire_ratio"]) == pytest.approx((0.768, 0.85))
+    assert (one["delay_p50_s"], one["delay_p99_s"]) == pytest.approx((0.025, 0.0397))
+    assert (two["delay_p50_s"], two["delay_p99_s"]) == pytest.approx((4.0, 5.96))
+    assert (summary["payload_bits"], summary["wire_bits"]) == (10_000 + 15_360, 20_000 + 17_000)
+    assert summary["wire_ratio"] == pytest.approx(37_000 / 6 / 10_000)
+    assert summarise_frames(table(tmp_path / "x", "frames", rows), csi_bits=0)["wire_ratio"] is None
+
+
+def test_counts_add_up() -> None:
+    counts = FrameCounts()
+    for _ in range(2):
+        counts.add("delivered", None, 3)
+        counts.add("in_flight", None, 2)
+        counts.add("dropped", "loss")
+        counts.add("dropped", "late", 4)
+    assert counts == FrameCounts(20, 6, 4, {"loss": 2, "late": 8})
+    assert counts.as_dict() == {"sent": 20, "delivered": 6, "in_flight": 4, "dropped": {"late": 8, "loss": 2}}
+    assert counts.conserved
 
 
 def test_counts_notice_a_frame_too_many() -> None:
