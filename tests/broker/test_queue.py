@@ -73,6 +73,14 @@ def test_older_snapshot_gives_way_to_the_waiting_one() -> None:
     assert list(queue.waiting) == [new]
 
 
+def test_the_same_snapshot_once_more_takes_the_place_of_the_first() -> None:
+    queue = FreshestQueue(None)
+    first, again = snapshot(5), snapshot(5)
+    queue.put(first)
+    assert queue.put(again) == (first, "superseded")
+    assert list(queue.waiting) == [again]
+
+
 def test_newer_snapshot_that_does_not_fit_leaves_the_old_one() -> None:
     queue = FreshestQueue(250)
     old, large = snapshot(0), snapshot(1, bits=251)

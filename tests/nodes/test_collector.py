@@ -413,6 +413,43 @@ def test_next_deadline_is_that_of_the_first_open_snapshot() -> None:
     assert collector.next_deadline_ns() == 70 * MS
 
 
+def test_open_are_those_that_have_begun_and_not_closed_yet() -> None:
+    collector = Collector(["bs1", "bs2"], RETRODICT)
+
+    def opened(t_ms: int, *words: str) -> list[int]:
+        for each in words:
+            collector.receive(frame(each), t_ms * MS)
+        return [collector.open_at(sample_ms * MS) for sample_ms in (0, 20)]
+
+    assert opened(10) == [0, 0]
+    assert opened(10, "bs1/ue1#0@0", "bs1/ue2#0@0", "bs2/ue3#0@0") == [3, 0]
+    assert opened(22, "bs2/ue1#0@0", "bs1/ue1#1@20") == [2, 1]  # ue1 is complete
+    assert opened(51) == [2, 1]
+    collector.closed(51 * MS)
+    assert opened(51) == [0, 1]
+    assert opened(60, "bs2/ue2#0@0") == [0, 1]  # which revises one that has closed
+    collector.closed(10**12)
+    assert opened(10**6) == [0, 0]
+
+
+def test_streams_that_begin_anew_are_counted() -> None:
+    collector = Collector(["bs1", "bs2"], CuPolicy())
+    restarts = []
+    for t_ms, words in enumerate(("bs1/ue1#0@0", "bs1/ue1#1@100", "bs1/ue1#0@200", "bs2/ue1#0@200")):
+        collector.receive(frame(words), (100 * t_ms + 201) * MS)
+        restarts.append(collector.restarts)
+    assert restarts == [0, 0, 1, 1]
+
+
+def test_what_has_closed_is_due_since_the_first_of_it_closed() -> None:
+    collector = Collector(["bs1"], CuPolicy())
+    for seq, t_ms in enumerate((21, 23, 26)):
+        collector.receive(frame(f"bs1/ue1#{seq}@{t_ms - 10}"), t_ms * MS)
+        assert collector.next_deadline_ns() == 21 * MS
+    assert [snapshot.t_close_ns // MS for snapshot in collector.closed(26 * MS)] == [21, 23, 26]
+    assert collector.next_deadline_ns() is None
+
+
 def test_time_does_not_go_backwards() -> None:
     collector = Collector(["bs1"], CuPolicy())
     collector.closed(5)

@@ -142,6 +142,42 @@ def test_a_covariance_that_knows_next_to_nothing_in_one_direction_can_be_tracked
         Tracker().update(["ue1"], [0], fused.position_m, fused.covariance_m2)  # refuses what is not definite
 
 
+@pytest.mark.parametrize(
+    ("claimed", "believed"),
+    [
+        (np.diag([2.0, -0.5, 3.0]), np.diag([2.0, MIN_VARIANCE_M2, 3.0])),
+        (np.zeros((3, 3)), MIN_VARIANCE_M2 * np.eye(3)),
+        # Eigenvalues 2 along (1, 1, 0) and 0 along (1, -1, 0).
+        ([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 5.0]], np.diag([1.0, 1.0, 5.0])),
+        ([[1.0, 0.25, 0.0], [0.75, 1.0, 0.0], [0.0, 0.0, 1.0]], np.eye(3)),
+    ],
+)
+def test_only_what_is_below_the_floor_is_raised(claimed: npt.ArrayLike, believed: Float64) -> None:
+    expected = believed.copy()
+    expected[0, 1] = expected[1, 0] = np.asarray(claimed)[:2, :2][[0, 1], [1, 0]].mean()
+    model = Fixed(claimed)
+    repaired = Fuser(model).fuse([snapshot(model, [0, 0, 0], BSS)]).covariance_m2[0]
+    np.testing.assert_allclose(repaired, expected, atol=0.6 * MIN_VARIANCE_M2)
+
+
+def test_a_snapshot_without_a_number_leaves_the_others_as_they_are() -> None:
+    class Partly(GeometryModel):
+        def fuse(
+            self, latents: npt.NDArray[np.float32], gain_db: Float64, present: npt.NDArray[np.bool_]
+        ) -> tuple[Float64, Float64]:
+            position_m, covariance_m2 = super().fuse(latents, gain_db, present)
+            covariance_m2[position_m[:, 0] > 15, 1, 1] = np.inf
+            return position_m, covariance_m2
+
+    model = Partly(BSS, dims=24)
+    fused = Fuser(model).fuse([snapshot(model, [10 * at, 0, 0], BSS) for at in range(4)])
+    assert fused.finite.tolist() == [True, True, False, False]
+    np.testing.assert_allclose(fused.position_m[:2, 0], [0, 10], atol=0.2)
+    np.testing.assert_allclose(fused.covariance_m2[:2], np.array([np.eye(3) / 4] * 2), rtol=1e-12)
+    assert np.isfinite(fused.covariance_m2).all()
+    assert (fused[1:3].finite.tolist(), len(fused[1:3].position_m)) == ([True, False], 2)
+
+
 def test_a_model_that_gives_no_number_is_told() -> None:
     model = Fixed(np.diag([1.0, np.nan, 1.0]))
     assert Fuser(model).fuse([snapshot(model, [0, 0, 0], BSS)]).finite.tolist() == [False]

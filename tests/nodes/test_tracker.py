@@ -144,6 +144,13 @@ def test_repeated_gate_failures_start_the_track_afresh() -> None:
     np.testing.assert_array_equal(fresh.covariance, np.diag([1.0, 1, 1, 16, 16, 16]))
 
 
+def test_after_a_restart_failures_are_counted_anew() -> None:
+    tracker = Tracker(TrackerParams(restart_after=2))
+    follow(tracker, "ue1", [(0.1 * k, [0, 0, 0]) for k in range(10)])
+    fixes = [(1.0 + 0.1 * k, [500 * (1 + k // 2), 0, 0]) for k in range(6)]
+    assert follow(tracker, "ue1", fixes) == ["REJECTED", "RESTARTED"] * 3
+
+
 def test_a_good_fix_between_bad_ones_keeps_the_track() -> None:
     tracker = Tracker(TrackerParams(restart_after=2))
     follow(tracker, "ue1", [(0.1 * k, [0, 0, 0]) for k in range(10)])
@@ -192,6 +199,59 @@ def test_memory_does_not_grow_with_ues_that_came_and_went() -> None:
     assert len(tracker._histories) <= 64
     assert tracker.ues == tuple(sorted(tracker.ues))
     assert tracker.track("ue0") is None
+
+
+def test_who_comes_after_someone_forgotten_inherits_nothing() -> None:
+    """Places in memory are used again: neither times, nor failures, nor what was remembered go with them."""
+    params = TrackerParams(forget_after_ns=10 * S, history=2, restart_after=3)
+    tracker, unused = Tracker(params), Tracker(params)
+    follow(tracker, "ue1", [(0.1 * k, [0, 0, 0]) for k in range(5)])
+    follow(tracker, "ue1", [(0.5, [900, 0, 0]), (0.6, [900, 0, 0])])
+    follow(tracker, "ue2", [(100.0, [5, 5, 5])])
+    assert list(tracker.ues) == ["ue2"]
+    assert tracker.track("ue1", S // 2) is None
+    later: list[tuple[float, list[float]]] = [
+        (100.2, [1.0, 2, 3]),
+        (100.1, [1.5, 2, 3]),
+        (100.3, [400, 2, 3]),
+    ]
+    for one in (tracker, unused):
+        assert follow(one, "ue3", later) == ["STARTED", "STARTED", "REJECTED"]
+        assert one.track("ue3", S // 2) is None
+    assert list(tracker.ues) == ["ue2", "ue3"]
+    assert_same(tracker.track("ue3"), unused.track("ue3"))
+    assert_same(tracker.track("ue3", round(100.2 * S)), unused.track("ue3", round(100.2 * S)))
+
+
+# Going on from a track
+
+
+def test_what_was_before_a_track_one_goes_on_from_is_too_old() -> None:
+    one, other = Tracker(), Tracker()
+    follow(one, "ue1", [(0.1 * k, [0.1 * k, 0, 0]) for k in range(10)])
+    follow(one, "ue1", [(1.0, [80, 0, 0])])
+    last = existing(one.track("ue1"))
+    assert (last.t_ns, last.t_fix_ns) == (S, 9 * S // 10)
+    other.resume([last])
+    assert_same(other.track("ue1"), last)
+    assert other.track("ue1", S - 1) is None
+    assert follow(other, "ue1", [(0.95, [0, 0, 0]), (1.0, [0, 0, 0])]) == ["TOO_OLD", "TOO_OLD"]
+    assert_same(other.track("ue1"), last)
+
+
+def test_several_tracks_are_gone_on_from_each_for_itself() -> None:
+    params = TrackerParams(correlation_time_s=0.5)
+    one, other = Tracker(params), Tracker(params)
+    walks = {ue: walk(np.random.default_rng(seed), 8) for seed, ue in enumerate(("a", "b", "c"))}
+    for ue, fixes in walks.items():
+        follow(one, ue, fixes[:5])
+    follow(other, "b", walks["b"][:5])
+    other.resume([existing(one.track(ue)) for ue in walks])
+    for ue, fixes in walks.items():
+        # One overtakes the other, which is taken in before it all the same.
+        assert follow(other, ue, [fixes[5], fixes[7], fixes[6]]) == ["ACCEPTED"] * 3
+        follow(one, ue, fixes[5:])
+        assert_same(one.track(ue), other.track(ue))
 
 
 # Out of sequence
@@ -353,6 +413,24 @@ def test_correlation_time_keeps_the_covariance_honest() -> None:
     assert correlated_nees(1.0) < 3
 
 
+def test_a_fix_counts_by_how_long_after_the_last_accepted_one_it_comes() -> None:
+    """Variance times coth(dt / 2τ), as of means of exponentially correlated errors; the first is plain."""
+    tau_s, sigma, q = 0.7, 1.5, 0.25
+    tracker = Tracker(TrackerParams(acceleration_mps2=0.5, velocity_prior_mps=2.0, correlation_time_s=tau_s))
+    assert follow(tracker, "ue1", [(0.0, [0, 0, 0]), (0.3, [900, 0, 0])], sigma) == ["STARTED", "REJECTED"]
+    assert follow(tracker, "ue1", [(0.5, [0, 0, 0])], sigma) == ["ACCEPTED"]
+    before = sigma**2 + 0.5**2 * 2.0**2 + q * 0.5**3 / 3
+    fix = sigma**2 / math.tanh(0.5 / (2 * tau_s))
+    covariance = existing(tracker.track("ue1")).covariance
+    np.testing.assert_allclose(np.diagonal(covariance)[:3], 1 / (1 / before + 1 / fix), rtol=1e-12)
+
+
+def test_a_fresh_start_is_as_sure_as_its_fix_however_alike_errors_are() -> None:
+    tracker = Tracker(TrackerParams(restart_after=1, correlation_time_s=5.0))
+    assert follow(tracker, "ue1", [(0.0, [0, 0, 0]), (0.1, [900, 0, 0])], 1.5) == ["STARTED", "RESTARTED"]
+    np.testing.assert_array_equal(existing(tracker.track("ue1")).covariance[:3, :3], 2.25 * np.eye(3))
+
+
 # Bad input
 
 
@@ -374,6 +452,11 @@ def test_a_bad_fix_is_refused_by_name() -> None:
         ({"gate": 1.5}, "gate must be a probability"),
         ({"restart_after": 0}, "restart_after must be at least 1"),
         ({"history": 0}, "history must be at least 1"),
+        ({"coast_after_ns": 0}, "coast_after_ns must be at least 1"),
+        ({"forget_after_ns": 0}, "forget_after_ns must be at least 1"),
+        ({"acceleration_mps2": math.nan}, "acceleration_mps2 must be positive"),
+        ({"velocity_prior_mps": 0.0}, "velocity_prior_mps must be positive"),
+        ({"correlation_time_s": math.inf}, "correlation_time_s must not be negative"),
     ],
 )
 def test_parameters_out_of_range_are_refused(changes: dict[str, float], message: str) -> None:
