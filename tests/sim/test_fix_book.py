@@ -86,6 +86,7 @@ def test_a_miss_has_a_track_at_most() -> None:
         *("bs_used", "num_bs", "missed"),
     }
     assert (bare["bs_used"], bare["num_bs"], bare["missed"], bare["t_fix_ns"]) == ("", 0, True, 50 * MS)
+    assert (written.book.fixes, written.book.missed) == (0, 2)
     assert (coasted["error_3d_m"], coasted["track_error_3d_m"]) == (None, 0.5)
 
 
@@ -98,6 +99,7 @@ def test_the_age_is_that_of_the_freshest_earlier_fix_of_the_same_ue() -> None:
     written.book.miss("ue1", 200 * MS, 250 * MS, None)
     written.book.fix(fix("ue2", 200, 260))
     written.book.fix(fix("ue1", 300, 330))
+    assert (written.book.fixes, written.book.missed) == (4, 1)
     assert [row["age_s"] for row in written.rows] == pytest.approx([None, 0.04, 0.15, None, 0.23])
 
 
