@@ -45,6 +45,45 @@ def now(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return now
 
 
+def test_a_frame_is_on_its_way_until_its_end_is_known(now: SimpleNamespace) -> None:
+    passages, key, other = Passages(), ("bs1", "ue1", 7), ("bs1", "ue1", 8)
+    passages.owe(key, 10**9)
+    passages.owe(other, 2 * 10**9)
+    passage = passages.get(key)
+    assert passage is not None
+    assert (passage.t_sample_ns, passage.frame, passage.t_offer_ns) == (10**9, None, None)
+    assert len(passages) == 2
+    assert passages.end(key) is passage
+    assert (passages.end(key), passages.get(key), len(passages)) == (None, None, 1)
+
+
+def test_who_is_heard_of_is_silent_from_then_on(now: SimpleNamespace) -> None:
+    passages, keys = Passages(), [("bs1", "ue1", seq) for seq in range(3)]
+    for key in keys[:2]:
+        passages.owe(key, 0)
+    now.s = 101.0
+    passages.owe(keys[2], 0)
+    passages.get(keys[1])
+
+    def silent() -> list[int]:
+        return [key[2] for key, _ in passages.silent_for(2.0)]
+
+    now.s = 102.0
+    assert silent() == []
+    now.s = 102.5
+    assert silent() == [0]
+    now.s = 103.5
+    assert silent() == [0, 1, 2]
+    passages.hear()
+    now.s = 105.5
+    assert silent() == []
+    now.s = 106.0
+    assert silent() == [0, 1, 2]
+    passage = passages.end(keys[2])
+    assert passage is not None
+    assert (passage.owed_s, passage.since_s) == (101.0, 103.5)
+
+
 def world_with(passages: Passages, watch: Any) -> Any:
     """As much of a world as explains what became of frames."""
     world: Any = SimpleNamespace(
