@@ -3,7 +3,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import (
@@ -104,6 +104,42 @@ def test_gilbert_elliott_closed_forms() -> None:
     assert GilbertElliottLoss(0.1, 0.0).mean_burst_frames == math.inf
 
 
+@given(
+    st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.01, 1.0), st.floats(0.0, 1.0, exclude_max=True)
+)
+@settings(max_examples=25)
+def test_rate_and_bursts_are_those_of_the_chain_in_matrices(
+    to_bad: float, to_good: float, loss_in_bad: float, loss_in_good: float
+) -> None:
+    turns = np.array([[1 - to_bad, to_bad], [to_good, 1 - to_good]])  # from good and bad to good and bad
+    share = np.linalg.solve(np.stack([turns[:, 0] - np.array([1, 0]), np.ones(2)]), [0, 1])
+    assert share @ turns == pytest.approx(share)
+    lost = np.array([loss_in_good, loss_in_bad])
+    rate, twice = share @ lost, (share * lost) @ turns @ lost
+    loss = GilbertElliottLoss(to_bad, to_good, loss_in_bad, loss_in_good)
+    assert loss.bad_share == pytest.approx(share[1])
+    assert loss.rate == pytest.approx(rate)
+    # Each burst has one end, so bursts come as often as a loss is followed by none.
+    assert loss.rate / loss.mean_burst_frames == pytest.approx(rate - twice, abs=1e-12)
+
+
+def test_what_a_draw_means_turns_at_the_probabilities_themselves() -> None:
+    bernoulli = BernoulliLoss(0.25)
+    assert [bernoulli.draw(False, u, 0.5) for u in (0.249, 0.25)] == [(True, False), (False, False)]
+    gilbert = GilbertElliottLoss(to_bad=0.25, to_good=0.5, loss_in_bad=0.75, loss_in_good=0.125)
+    assert [gilbert.draw(True, u, 0.0)[0] for u in (0.749, 0.75)] == [True, False]
+    assert [gilbert.draw(False, u, 0.0)[0] for u in (0.124, 0.125)] == [True, False]
+    assert [gilbert.draw(True, 0.0, u)[1] for u in (0.499, 0.5)] == [False, True]
+    assert [gilbert.draw(False, 0.0, u)[1] for u in (0.249, 0.25)] == [True, False]
+    assert [gilbert.first_state(u) for u in (0.333, 0.334)] == [True, False]
+    assert not bernoulli.first_state(0.0)
+    assert NoLoss().draw(False, 0.0, 0.0) == (False, False)
+
+
+def test_a_packet_of_cross_traffic_has_eight_bits_a_byte() -> None:
+    assert CrossTraffic("constant", 1, packet_bytes=100).packet_bits == 800
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss.kind)
 def test_kinds_are_comparable_values(loss: Loss) -> None:
     assert loss in LOSSES
@@ -128,6 +164,8 @@ def test_trace_holds_from_its_times_on() -> None:
         lambda: FronthaulLaw(discipline="lifo"),  # type: ignore[arg-type]
         lambda: FronthaulLaw(outages=((5, 5),)),
         lambda: FronthaulLaw(outages=((5, 9), (8, 12))),
+        lambda: FronthaulLaw(outages=((5, 9), (9, 12))),
+        lambda: FronthaulLaw(burst_bytes=-1),
         lambda: CapacityTrace((), ()),
         lambda: CapacityTrace((1,), (5,)),
         lambda: CapacityTrace((0, 0), (5, 5)),
@@ -141,7 +179,11 @@ def test_trace_holds_from_its_times_on() -> None:
         lambda: BernoulliLoss(math.nan),
         lambda: GilbertElliottLoss(-0.1, 0.5),
         lambda: GilbertElliottLoss(0.0, 0.0),
+        lambda: GilbertElliottLoss(0.1, 1.1),
+        lambda: GilbertElliottLoss(0.1, 0.1, loss_in_bad=-0.1),
+        lambda: GilbertElliottLoss(0.1, 0.1, loss_in_good=1.1),
         lambda: CrossTraffic("poisson", 0),
+        lambda: CrossTraffic("poisson", 1, packet_bytes=0),
         lambda: CrossTraffic("bursty", 1),  # type: ignore[arg-type]
     ],
 )

@@ -197,8 +197,14 @@ def test_memory_does_not_grow_with_ues_that_came_and_went() -> None:
         follow(tracker, f"ue{at}", [(at * 0.1, [0, 0, 0])])
     assert len(tracker.ues) < 30
     assert len(tracker._histories) <= 64
-    assert tracker.ues == tuple(sorted(tracker.ues))
     assert tracker.track("ue0") is None
+
+
+def test_ues_are_told_in_the_order_of_their_names() -> None:
+    tracker = Tracker()
+    for ue in ("ue3", "ue1", "ue20", "ue2"):
+        follow(tracker, ue, [(0.0, [0, 0, 0])])
+    assert tracker.ues == ("ue1", "ue2", "ue20", "ue3")
 
 
 def test_who_comes_after_someone_forgotten_inherits_nothing() -> None:
