@@ -138,6 +138,40 @@ def test_slot_modes_are_orthogonal_polynomials() -> None:
     assert np.diff(basis[1]) == pytest.approx(np.diff(basis[1])[0])  # the drift
 
 
+def test_slot_modes_of_three_slots_in_closed_form() -> None:
+    """Of a shape that is the same at every start: the last slot counts positively in each."""
+    wanted = np.array([[1, 1, 1], [-1, 0, 1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+    assert slot_basis(3, 3) == pytest.approx(wanted / np.sqrt(3))
+    assert (slot_basis(10, 4)[:, -1] > 0).all()
+
+
+def test_one_phase_is_left_to_agree_on_and_a_rule_for_it() -> None:
+    """That of the strongest antenna at the middle subcarrier; without delay, of the middle antenna."""
+    csi = some_csi()
+    csi[:, 1] *= 2
+    turned = stabilise_slot(csi)
+    assert turned[:, 1, SUBCARRIERS // 2].mean() == pytest.approx(
+        abs(turned[:, 1, SUBCARRIERS // 2].mean()), abs=1e-5
+    )
+    for modes in (csi, one_path(0.3, drift=0.0)[:1]):
+        flat, slope = remove_delay(modes)
+        together = complex(flat[0, ANTENNAS // 2].sum())
+        assert together == pytest.approx(abs(together), rel=1e-5)
+        assert -2 * np.pi < slope <= 0
+        assert np.abs(flat) == pytest.approx(np.abs(modes), abs=1e-5)
+
+
+def test_a_token_is_a_subcarrier_mode_by_mode_and_antenna_by_antenna_real_before_imaginary() -> None:
+    csi = some_csi(seed=7)
+    features, _, _ = encoder_input(csi, NOISE, "slot", 2)
+    turned = stabilise_slot(normalise(csi))
+    for mode, weights in enumerate(slot_basis(SLOTS, 2)):
+        wanted = np.einsum("t,tmn->nm", weights, turned)
+        at = slice(mode * ANTENNAS, (mode + 1) * ANTENNAS)
+        assert features[:, at] == pytest.approx(wanted.real, abs=1e-3)
+        assert features[:, 2 * ANTENNAS :][:, at] == pytest.approx(wanted.imag, abs=1e-3)
+
+
 def test_a_lone_path_has_all_its_power_in_the_first_mode() -> None:
     """The slots are turned onto each other first, so Doppler is gone."""
     features, _, _ = encoder_input(one_path(0.2, drift=0.3), NOISE, "delay", 3)
