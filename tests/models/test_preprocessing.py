@@ -14,6 +14,7 @@ from models.preprocessing import (
     normalise,
     reference_antenna,
     remove_delay,
+    side_features,
     slot_basis,
     stabilise_antenna,
     stabilise_slot,
@@ -206,6 +207,7 @@ def test_shapes_and_that_numpy_is_torch(phase_reference: str, modes: int | None)
     inner = (SLOTS * ANTENNAS, SUBCARRIERS, 2) if modes is None else (SUBCARRIERS, 2 * modes * ANTENNAS)
     assert features.shape == (2, 3, *inner)
     assert side.shape == (2, 3, 12 if phase_reference == "delay" else 1)
+    assert side.shape[-1] == side_features(phase_reference)
     assert gain.shape == (2, 3)
     for one, other in zip(by_numpy, by_torch, strict=True):
         assert one.dtype == np.float32
