@@ -51,6 +51,28 @@ def test_a_stream_only_grows_newer() -> None:
     admission.enter("bs1", "ue2", 100, 200)
 
 
+def test_a_stream_may_begin_at_the_very_start() -> None:
+    admission = Admission(10, 5)
+    admission.enter("bs1", "ue1", 0, 0)
+    with pytest.raises(FrameError, match="replay: sampled at 0 ns, after 0 ns had come"):
+        admission.enter("bs1", "ue1", 0, 0)
+
+
+def test_streams_and_peers_of_long_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.admission.MAX_STREAMS", 2)
+    monkeypatch.setattr("broker.admission.MAX_PEERS", 2)
+    admission = Admission(10, 1, Stopwatch())
+    for name in ("1", "2", "3"):
+        admission.enter(f"bs{name}", "ue1", 100, 100)
+        admission.knock(name.encode())
+    admission.enter("bs1", "ue1", 100, 100)
+    admission.knock(b"1")
+    with pytest.raises(FrameError, match="replay"):
+        admission.enter("bs3", "ue1", 100, 100)
+    with pytest.raises(FrameError, match="rate"):
+        admission.knock(b"3")
+
+
 def test_what_is_to_come_is_refused_and_stops_nothing_that_comes_before_it() -> None:
     admission = Admission(10, 5)
     with pytest.raises(FrameError, match="future"):

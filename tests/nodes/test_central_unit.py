@@ -249,6 +249,39 @@ def test_fewer_expected_bss_complete_a_snapshot() -> None:
         Site(expected=["bs7"])
 
 
+def test_ages_are_of_the_newest_sample_of_each_bs_and_an_older_one_that_is_late_changes_nothing() -> None:
+    site = Site(CuPolicy(late="retrodict", processing_ns=MS))
+    held_up = site.frame("bs2", 0, [1, 2, 3])
+    for bs in ("bs1", "bs3"):
+        site.cu.receive(site.frame(bs, 0, [1, 2, 3]), 10 * MS)
+    assert only_fix(site.cu.advance(50 * MS)).ages_ns == {"bs1": 51 * MS, "bs3": 51 * MS}
+    site.hear(100, [1, 2, 3])
+    assert only_fix(site.cu.advance(110 * MS)).ages_ns == dict.fromkeys(BSS, 11 * MS)
+    site.cu.receive(held_up, 120 * MS)
+    late = only_fix(site.cu.advance(120 * MS))
+    assert (late.t_sample_ns, late.revision, late.bs_used) == (0, 1, BSS)
+    assert late.ages_ns == dict.fromkeys(BSS, 21 * MS)
+
+
+def test_a_revision_without_a_fix_is_no_second_miss() -> None:
+    site = Site(CuPolicy(min_bs=3, late="retrodict"))
+    site.hear(0, [1, 2, 3], ("bs1",))
+    assert only_miss(site.cu.advance(50 * MS)).bs_heard == ("bs1",)
+    site.hear(0, [1, 2, 3], ("bs2",), after_ms=80)
+    assert site.cu.advance(80 * MS) == []
+    assert (site.cu.counts.misses, site.cu.counts.revisions, site.cu.counts.fixes) == (1, 0, 0)
+
+
+def test_others_are_open_until_all_of_a_sample_time_have_closed() -> None:
+    site = Site()
+    site.hear(0, [1, 2, 3], ue="ue1")
+    site.hear(0, [1, 2, 3], ("bs1",), ue="ue2")
+    assert site.cu.others_open(0)
+    assert not site.cu.others_open(100 * MS)
+    site.cu.advance(50 * MS)
+    assert not site.cu.others_open(0)
+
+
 def test_two_cus_given_the_same_frames_agree_to_the_bit() -> None:
     tracks = []
     for _ in range(2):

@@ -100,6 +100,21 @@ def test_snapshots_go_in_the_order_given_in_batches_of_whole_multiples() -> None
     np.testing.assert_allclose(fused.position_m[:, 0], 10.0 * np.arange(7), atol=0.2)
 
 
+@pytest.mark.parametrize("max_batch", [2, 256])
+def test_latents_at_hand_are_fused_as_those_of_frames(max_batch: int) -> None:
+    model = Recorder()
+    fuser = Fuser(model, max_batch)
+    snapshots = [snapshot(model, [10 * at, 5, 1], BSS[at % 3 :]) for at in range(5)]
+    by_frames = fuser.fuse(snapshots)
+    again = Recorder()
+    by_latents = Fuser(again, max_batch).fuse_latents(*fuser._gather(snapshots))
+    np.testing.assert_array_equal(by_latents.position_m, by_frames.position_m)
+    np.testing.assert_array_equal(by_latents.covariance_m2, by_frames.covariance_m2)
+    for mine, theirs in zip(again.asked, model.asked, strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_nothing_to_fuse() -> None:
     model = Recorder()
     fused = Fuser(model).fuse([])
