@@ -127,6 +127,21 @@ def test_an_encoder_refuses_later_frames_of_a_stream_too(frame: Frame) -> None:
             encoder.encode(dataclasses.replace(frame, **wrong))
 
 
+@pytest.mark.parametrize("dims_bits", range(1, 17))
+def test_an_encoder_refuses_every_bit_after_the_last_index_in_later_frames_too(dims_bits: int) -> None:
+    encoder, size = FrameEncoder(), (dims_bits + 7) // 8
+    good = dataclasses.replace(FRAME, dims=1, bits=dims_bits, payload=bytes(size))
+    encoder.encode(good)
+    for bit in range(8 * size):
+        payload = (1 << 8 * size - 1 - bit).to_bytes(size)
+        frame = dataclasses.replace(good, payload=payload)
+        if bit < dims_bits:
+            assert encoder.encode(frame) == encode_frame(frame)
+        else:
+            with pytest.raises(FrameError, match="after the last index"):
+                encoder.encode(frame)
+
+
 def test_bytes_are_those_of_the_page() -> None:
     topic, header, payload = encode_frame(FRAME)
     assert topic == b"emb/bs3/ue12/"
@@ -218,6 +233,16 @@ def test_unknown_model() -> None:
 )
 def test_oversize(limits: FrameLimits) -> None:
     assert refused(encode_frame(FRAME), limits=limits) == "oversize"
+
+
+def test_as_large_as_allowed_is_not_too_large() -> None:
+    limits = FrameLimits(topic_bytes=13, header_bytes=53, payload_bytes=30, name_chars=4, dims=24, bits=10)
+    assert decode_frame(encode_frame(FRAME, limits=limits), limits=limits) == FRAME
+    edges = dataclasses.replace(
+        FRAME, seq=2**63 - 1, t_sample_ns=2**63 - 1, t_publish_ns=2**63 - 1, gain_db=-1e6, step=5e-324
+    )
+    assert decode_frame(encode_frame(edges)) == edges
+    assert FrameEncoder().encode(edges) == encode_frame(edges)
 
 
 def test_a_payload_is_not_looked_at_before_its_size() -> None:

@@ -1,5 +1,7 @@
 """What a link tells of itself while frames are inside, and how long each of them has waited."""
 
+from typing import Any
+
 import pytest
 
 from broker import Fronthaul, FronthaulLaw, FronthaulLink, Packet
@@ -20,6 +22,15 @@ def test_what_waits_what_is_sent_and_what_travels() -> None:
     assert story.fronthaul.utilisation()["bs1"] == pytest.approx(6 / 20)
     counts = story.fronthaul.link("bs1").counts()
     assert (counts.sent_bits, counts.delivered_bits) == (6_000, 6_000)
+
+
+@pytest.mark.parametrize("change", [{"up": False}, {"capacity_bps": None}])
+def test_sending_that_ends_before_its_time_is_added_to_what_was_sent_before(change: dict[str, Any]) -> None:
+    story = Story(FronthaulLaw(capacity_bps=MBPS))
+    story.offer(0, "bs1/ue1#0", "bs1/ue2#0")
+    story.change(1.5, "bs1", **change)
+    story.told(until_ms=2)
+    assert story.fronthaul.utilisation()["bs1"] == 0.75
 
 
 def test_a_link_is_up_when_neither_plan_nor_hand_keeps_it_down() -> None:
