@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.map_fix import MapFix, Site, _as_real, _moments, _real_basis, _upper_waves
+from models.map_fix import (
+    COUNTS_AS,
+    NOISE_COUNTS_AS,
+    SYNC_M,
+    UNEXPLAINED,
+    MapFix,
+    Site,
+    _as_real,
+    _likelihood,
+    _moments,
+    _real_basis,
+    _upper_waves,
+)
 from models.reflections import NOTHING, ReflectionMap
 from models.synthesis import SPEED_OF_LIGHT_MPS, Radio, synthesise, world_from_array
 
@@ -139,6 +151,43 @@ def test_nothing_heard_changes_nothing() -> None:
     found_m, claimed_m2 = map_fix().fix(UE_M, FIRST_M2, heard(1), np.zeros(3), np.zeros(3, dtype=bool))
     assert found_m.tolist() == UE_M.tolist()
     assert claimed_m2.tolist() == FIRST_M2.tolist()
+
+
+def test_csi_that_the_map_does_not_explain_changes_nothing() -> None:
+    draws = np.random.default_rng(3)
+    shape = (3, RADIO.rows * RADIO.columns, RADIO.subcarriers)
+    csi = draws.standard_normal(shape) + 1j * draws.standard_normal(shape)
+    found_m, claimed_m2 = map_fix().fix(first_fix(3), FIRST_M2, csi, np.full(3, 1e-3), ALL)
+    assert found_m.tolist() == first_fix(3).tolist()
+    assert claimed_m2.tolist() == FIRST_M2.tolist()
+
+
+def test_what_is_held_of_a_base_station_that_does_not_hear_is_not_looked_at() -> None:
+    fix, present = map_fix(), np.array([True, False, True])
+    one, other = heard(4, 1e-3), heard(4, 1e-3)
+    other[1] = np.nan
+    fixes = [
+        fix.fix(first_fix(4), FIRST_M2, csi, np.array([1e-3, at, 1e-3]), present)
+        for csi, at in ((one, 1e-3), (other, 0.5))
+    ]
+    assert fixes[0][0].tolist() == fixes[1][0].tolist()
+    assert fixes[0][1].tolist() == fixes[1][1].tolist()
+
+
+def test_positions_are_likely_by_what_is_left_unexplained_and_by_clocks_that_agree() -> None:
+    """A site alone tells no clock from a distance; what all clocks are off by together is nobody's fault."""
+    unexplained, noise = np.array([[1e-3], [1e-2], [0.3]]), np.array([1e-9])
+    alone = _likelihood(unexplained, np.array([[3.0], [-9.0], [0.0]]), noise, COUNTS_AS)
+    assert alone == pytest.approx(-COUNTS_AS * np.log(unexplained[:, 0] + UNEXPLAINED))
+    # Where white noise is all that is left, all numbers count; where it is half of it, a quarter of the rest.
+    for share, counts in ((1e-3, NOISE_COUNTS_AS), (5e-4, 0.75 * COUNTS_AS + 0.25 * NOISE_COUNTS_AS)):
+        level = _likelihood(unexplained, np.zeros((3, 1)), np.array([share]), NOISE_COUNTS_AS)
+        assert level == pytest.approx(-counts * np.log(unexplained[:, 0] + 0.1 * share))
+    both, clock_m = np.full((3, 2), 1e-9), np.array([[0.0, 0.0], [5.0, 5.0], [1.0, 4.0]])
+    level = _likelihood(both, clock_m, np.full(2, 1e-9), COUNTS_AS)
+    assert level[1] == pytest.approx(level[0])
+    # Two clocks 3 m apart: each 1.5 m from their mean.
+    assert level[0] - level[2] == pytest.approx(2 * 1.5**2 / SYNC_M**2 / 2)
 
 
 def test_what_is_unexplained_is_what_regularised_least_squares_leaves() -> None:
