@@ -209,7 +209,7 @@ def test_ues_are_told_in_the_order_of_their_names() -> None:
 
 def test_who_comes_after_someone_forgotten_inherits_nothing() -> None:
     """Places in memory are used again: neither times, nor failures, nor what was remembered go with them."""
-    params = TrackerParams(forget_after_ns=10 * S, history=2, restart_after=3)
+    params = TrackerParams(forget_after_ns=10 * S, history=4, restart_after=3)
     tracker, unused = Tracker(params), Tracker(params)
     follow(tracker, "ue1", [(0.1 * k, [0, 0, 0]) for k in range(5)])
     follow(tracker, "ue1", [(0.5, [900, 0, 0]), (0.6, [900, 0, 0])])
@@ -223,7 +223,7 @@ def test_who_comes_after_someone_forgotten_inherits_nothing() -> None:
     ]
     for one in (tracker, unused):
         assert follow(one, "ue3", later) == ["STARTED", "STARTED", "REJECTED"]
-        assert one.track("ue3", S // 2) is None
+        assert one.track("ue3", round(0.6 * S)) is None
     assert list(tracker.ues) == ["ue2", "ue3"]
     assert_same(tracker.track("ue3"), unused.track("ue3"))
     assert_same(tracker.track("ue3", round(100.2 * S)), unused.track("ue3", round(100.2 * S)))

@@ -91,20 +91,21 @@ def test_waiting_on_one_segment_after_the_other_adds_up() -> None:
     assert [(fate.t_ns / MS, fate.queued_ns / MS) for fate in fates] == [(3, 0), (5, 1 + 1), (7, 2 + 2)]
 
 
-@pytest.mark.parametrize("up_again_ms", [0.5, 0.75])
+@pytest.mark.parametrize("up_again_ms", [1.5, 1.75])
 def test_what_a_bucket_had_saved_for_a_frame_that_is_cut_off_is_there_for_the_next(
     up_again_ms: float,
 ) -> None:
     """8 Mbit/s fill a bucket of 1,000 bytes in 1 ms, whatever becomes of those who wait for it."""
     story = Story(FronthaulLaw(capacity_bps=8 * MBPS, burst_bytes=1_000))
-    story.offer(0, "bs1/ue1#0", "bs1/ue2#0", bits=8_000)
-    story.change(0.5, "bs1", up=False)
+    story.offer(0, "bs1/ue1#0", "bs1/ue2#0", "bs1/ue3#0", bits=8_000)
+    story.change(1.5, "bs1", up=False)
     story.change(up_again_ms, "bs1", up=True)
-    story.offer(up_again_ms, "bs1/ue3#0", bits=8_000)
+    story.offer(up_again_ms, "bs1/ue4#0", bits=8_000)
     assert story.told() == [
         "0 ms bs1/ue1#0 arrives",
-        "0.5 ms bs1/ue2#0 link_down at bs1",
-        "1 ms bs1/ue3#0 arrives",
+        "1 ms bs1/ue2#0 arrives",
+        "1.5 ms bs1/ue3#0 link_down at bs1",
+        "2 ms bs1/ue4#0 arrives",
     ]
 
 
