@@ -89,6 +89,10 @@ def test_waiting_on_one_segment_after_the_other_adds_up() -> None:
         fronthaul.offer(Packet("bs1", "ue1", seq, 1_000, 0), 0)
     fates = sorted(fronthaul.advance(100 * MS), key=in_order)
     assert [(fate.t_ns / MS, fate.queued_ns / MS) for fate in fates] == [(3, 0), (5, 1 + 1), (7, 2 + 2)]
+    # Each frame is counted once, however many segments it crosses.
+    for counts in (fronthaul.counts(), *fronthaul.link_counts().values()):
+        assert (counts.sent, counts.delivered) == (3, 3)
+        assert (counts.sent_bits, counts.delivered_bits) == (3_000, 3_000)
 
 
 @pytest.mark.parametrize("up_again_ms", [1.5, 1.75])
