@@ -101,6 +101,12 @@ def test_a_miss_before_any_fix_has_no_track() -> None:
     assert only_miss(site.cu.advance(50 * MS)).track is None
 
 
+def test_a_miss_is_known_when_it_has_been_processed_as_a_fix_is() -> None:
+    site = Site(CuPolicy(min_bs=2, processing_ns=3 * MS))
+    site.hear(0, [0, 0, 0], ("bs2",))
+    assert only_miss(site.cu.advance(50 * MS)).t_fix_ns == 53 * MS
+
+
 def test_late_frames_retrodict_fix_and_track() -> None:
     """One frame comes half a second late; in the end the CU knows what it would know had it been in time."""
     in_time, late = Site(), Site(CuPolicy(late="retrodict"))
