@@ -14,7 +14,7 @@ def main() -> int:
     )
     parser.add_argument("--world", required=True, metavar="ENDPOINT", help="control socket of the run")
     parser.add_argument("--keys", type=Path, metavar="FOLDER", help="CURVE keys, from python -m sim keys")
-    parser.add_argument("--supervised", action="store_true", help="end when the parent process does")
+    parser.add_argument("--supervised", type=int, metavar="PID", help="end when this parent process does")
     arguments = parser.parse_args()
     logging.basicConfig(format="broker: %(message)s")
 
@@ -28,7 +28,7 @@ def main() -> int:
             arguments.world,
             BrokerService,
             keys_folder=arguments.keys,
-            supervised=arguments.supervised,
+            supervisor=arguments.supervised,
         )
     except (KeysError, WorldError) as error:
         print(error, file=sys.stderr)

@@ -93,7 +93,7 @@ def serve(
     make: Callable[[Surroundings], Part],
     *,
     keys_folder: Path | None = None,
-    supervised: bool = False,
+    supervisor: int | None = None,
 ) -> int:
     """Run a part until the world says stop, or a signal does.
 
@@ -102,7 +102,7 @@ def serve(
         world: endpoint of the world's control socket.
         make: makes the part from what the world says in its welcome.
         keys_folder: with the part's keys, if it talks to other machines.
-        supervised: end when the parent process does.
+        supervisor: the parent process: the part ends when that does, also if it has before the part was here.
 
     Returns:
         The exit code.
@@ -114,7 +114,6 @@ def serve(
     keys = None if keys_folder is None else load_keys(keys_folder, name)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, _end)
-    parent = os.getppid() if supervised else None
     context: Context = zmq.Context()
     with ExitStack() as stack:
         stack.callback(context.destroy, linger=200)
@@ -126,7 +125,7 @@ def serve(
             except zmq.ZMQError as error:
                 raise WorldError(f"--world {world}: must be an endpoint like tcp://192.0.2.1:5700") from error
             try:
-                if _life(name, control, context, keys, make, parent):
+                if _life(name, control, context, keys, make, supervisor):
                     return 0
             finally:
                 control.close()

@@ -18,7 +18,7 @@ def main() -> int:
     for role in (bs, cu):
         role.add_argument("--world", required=True, metavar="ENDPOINT", help="control socket of the run")
         role.add_argument("--keys", type=Path, metavar="FOLDER", help="CURVE keys, from python -m sim keys")
-        role.add_argument("--supervised", action="store_true", help="end when the parent process does")
+        role.add_argument("--supervised", type=int, metavar="PID", help="end when this parent process does")
     arguments = parser.parse_args()
     name = "cu" if arguments.role == "cu" else arguments.id
     logging.basicConfig(format=f"{name}: %(message)s")
@@ -32,7 +32,7 @@ def main() -> int:
         return (CentralUnitService if arguments.role == "cu" else BaseStationService)(surroundings)
 
     try:
-        return serve(name, arguments.world, make, keys_folder=arguments.keys, supervised=arguments.supervised)
+        return serve(name, arguments.world, make, keys_folder=arguments.keys, supervisor=arguments.supervised)
     except (KeysError, WorldError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -244,8 +244,9 @@ class Parts:
         peer.command = self._command(name)
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        options = ["--world", self.endpoints.control, "--supervised", str(os.getpid()), *self._keys_option()]
         peer.process = subprocess.Popen(
-            [*peer.command, "--world", self.endpoints.control, "--supervised", *self._keys_option()],
+            [*peer.command, *options],
             env=os.environ | threads | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -54,3 +54,11 @@ def test_a_part_that_nobody_answers_says_what_may_be_the_matter(tmp_path: Path) 
         part.terminate()
     assert said == "bs1: no answer yet: does the run go, has it a bs1, and do the keys match?\n"
     assert part.returncode == 0
+
+
+@pytest.mark.parametrize("part", [["broker"], ["nodes", "cu"]])
+def test_a_part_ends_whose_world_ended_while_it_was_starting(part: list[str], tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    command = [sys.executable, "-m", *part, "--world", f"ipc://{tmp_path}/x", "--supervised", str(gone.pid)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == 0
