@@ -1,4 +1,4 @@
-"""Interruption: Ctrl-C and SIGTERM, which end a run once, and never while something is written down."""
+"""Interruption: Ctrl-C, SIGTERM and SIGHUP, which end a run once, never while something is written down."""
 
 import signal
 import threading
@@ -56,7 +56,7 @@ def interruption_in_charge() -> Interruption | None:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """For a while SIGTERM and Ctrl-C are an interruption; a Ctrl-C that was ignored before still is.
+    """For a while SIGTERM, Ctrl-C and SIGHUP are an interruption; the last two not if they were ignored.
 
     Within another one it is the same interruption; one that was held here counts when it ends.
     """
@@ -74,7 +74,7 @@ def interruptible() -> Iterator[Interruption]:
             around.look()
         return
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     for number, handler in before.items():
         if number == signal.SIGTERM or handler is not signal.SIG_IGN:
             signal.signal(number, interruption._signalled)

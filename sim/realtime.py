@@ -800,7 +800,7 @@ def run_realtime(
         UserError: the scenario, its weights, its trace or the keys are wrong, or a part does not start.
         InvalidRunError: frames were lost where nothing explains it.
         LagError: the run fell behind and is to abort then.
-        KeyboardInterrupt: SIGINT or SIGTERM; the run folder is closed by then.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP; the run folder is closed by then.
     """
     started = time.perf_counter()
     if not isinstance(scenario, Scenario):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run once, and not while something is written down."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run once, and not while something is written down."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from sim.live.control import Command
 from tests.sim.kit import ROOT, run_quietly, scenario_of
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_the_first_signal_interrupts_and_the_second_does_not(number: signal.Signals) -> None:
     with interruptible() as interruption:
         with pytest.raises(KeyboardInterrupt):
@@ -39,15 +39,16 @@ def test_held_it_interrupts_where_the_run_looks() -> None:
             interruption.look()
 
 
-def test_an_ignored_ctrl_c_stays_ignored_and_handlers_come_back() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_was_ignored_stays_ignored_and_handlers_come_back(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with interruptible() as interruption:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
             assert not interruption.is_asked_for
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
