@@ -1,6 +1,8 @@
 """Run a scenario from Python."""
 
+import errno
 import gc
+import os
 import shutil
 import tempfile
 import time
@@ -29,13 +31,15 @@ from sim.interruption import Interruption, interruption_in_charge
 from sim.lagging import LaggingWorld, may_lag
 from sim.metrics import Tables, summarise
 from sim.record import Recorder, versions
-from sim.run_folder import RunFolder
+from sim.run_folder import RunFolder, RunFolderError
 from sim.scenario import Scenario
 from sim.wire import BusWire, Wire
 from sim.world import Channel, World, base_stations, run_id
 
 RUNS_FOLDER = Path("runs")
 ALLOCATED_BETWEEN_COLLECTIONS = 50_000
+NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What the system says when a folder that could be written can be no longer."""
 
 
 class Watch(Protocol):
@@ -441,19 +445,23 @@ def output_folder(out: str | Path | None) -> Iterator[RunFolder]:
     """An empty run folder; removed again if what it was made for fails, one with a name only while empty.
 
     Raises:
-        UserError: `out` cannot be used.
+        UserError: `out` cannot be used, or no longer: the disk is full, or the folder is gone.
     """
     path = Path(tempfile.mkdtemp(prefix="fronthaul-sim-")) if out is None else Path(out)
     is_new = not path.exists()
     folder = RunFolder.create(path)
     try:
         yield folder
-    except BaseException:
+    except BaseException as error:
+        gone = not path.is_dir()
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
         elif is_new:
             with suppress(OSError):  # whatever was written stays
                 path.rmdir()
+        if isinstance(error, OSError) and (error.errno in NO_MORE_WRITING or gone):
+            why = os.strerror(error.errno or errno.EIO)
+            raise RunFolderError(f"{path}: cannot be written any longer: {why}") from error
         raise
 
 

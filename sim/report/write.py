@@ -6,7 +6,7 @@ from sim.report.page import page
 from sim.report.picture import picture
 from sim.report.setting import setting_of
 from sim.report.view import view_run
-from sim.run_folder import REPORT_FILE, RunFolder
+from sim.run_folder import REPORT_FILE, RunFolder, RunFolderError
 from sim.scenario import Scenario
 
 
@@ -21,7 +21,7 @@ def write_report(run_folder: Path, scenario: Scenario | None = None) -> Path:
         The path of `report.html`.
 
     Raises:
-        RunFolderError: the folder is not a run's, or a file in it is damaged.
+        RunFolderError: the folder is not a run's, a file in it is damaged, or the report cannot be written.
     """
     folder = RunFolder.open(run_folder)
     setting = setting_of(folder, scenario)
@@ -45,6 +45,10 @@ def write_picture(run_folder: Path, file: Path) -> Path:
 
 def _write(file: Path, content: str) -> Path:
     unfinished = file.with_name(file.name + ".writing")
-    unfinished.write_text(content, encoding="utf-8")
-    unfinished.rename(file)
+    try:
+        unfinished.write_text(content, encoding="utf-8")
+        unfinished.rename(file)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise RunFolderError(f"{file}: cannot be written: {error.strerror}") from error
     return file

@@ -1,6 +1,9 @@
 """Running a scenario from Python."""
 
+import errno
 import gc
+import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,6 +90,25 @@ def test_what_fails_before_anything_is_written_leaves_no_folder(tmp_path: Path) 
     assert fail("there before")
     assert fail("begun", "versions.json")
     assert (tmp_path / "begun" / "versions.json").exists()
+
+
+def removed(path: Path) -> None:
+    shutil.rmtree(path)
+    (path / "summary.json").write_text("")
+
+
+def full(path: Path) -> None:
+    raise OSError(errno.ENOSPC, f"Error writing bytes to {path}. Detail: [errno 28] No space left on device")
+
+
+@pytest.mark.parametrize("trouble", [removed, full])
+def test_a_folder_that_can_be_written_no_longer_is_one_line(
+    tmp_path: Path, trouble: Callable[[Path], None]
+) -> None:
+    out = tmp_path / "run"
+    said = r"run: cannot be written any longer: No (space left on device|such file or directory)$"
+    with pytest.raises(RunFolderError, match=said), output_folder(out):
+        trouble(out)
 
 
 def test_the_resolved_scenario_gives_the_same_run_again(tmp_path: Path) -> None:
