@@ -161,6 +161,9 @@ class Parts:
 
     def _open(self) -> None:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fronthaul-")))
+        if self._transport == "ipc" and len(os.fsencode(folder / "control")) > zmq.IPC_PATH_MAX_LEN:
+            too_long = f"too long a path for sockets, of at most {zmq.IPC_PATH_MAX_LEN} bytes; set TMPDIR"
+            raise UserError(f"{folder}: {too_long} to a shorter one")
         self.endpoints = Endpoints.on(self._transport, folder, self._host, self._port)
         context: Context = zmq.Context()
         self._stack.callback(context.destroy, linger=0)

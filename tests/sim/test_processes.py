@@ -100,6 +100,17 @@ def test_a_process_that_dies_ends_the_run_with_one_line(tmp_path: Path) -> None:
     assert not children()
 
 
+def test_a_temporary_folder_too_deep_for_sockets_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 110)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(UserError, match=r"fronthaul-.*: too long a path for sockets, of at most 107 bytes"):
+        run_quietly(Scenario.load(ROOT / "scenarios" / "spiral.yaml", duration="1 s"), processes=True)
+    assert not list(deep.glob("fronthaul-????????")), "nothing is left"
+
+
 def test_a_send_policy_cannot_travel() -> None:
     with pytest.raises(UserError, match="policy"):
         run_quietly({}, processes=True, policy=lambda heard: None)
