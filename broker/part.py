@@ -36,7 +36,7 @@ FIRST = ("offered", "received")
 
 
 class WorldError(ValueError):
-    """A world that cannot be connected to; the text is one clear line."""
+    """A world that cannot be connected to, or wants what cannot be had; the text is one clear line."""
 
 
 class Part(Protocol):
@@ -109,7 +109,7 @@ def serve(
 
     Raises:
         KeysError: its keys are missing or damaged.
-        WorldError: `world` is no endpoint.
+        WorldError: `world` is no endpoint, or the part cannot be made as the world says.
     """
     keys = None if keys_folder is None else load_keys(keys_folder, name)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -143,7 +143,13 @@ def _life(
     welcome = _welcome(name, control, parent)
     if welcome is None:
         return True
-    part = make(Surroundings(context, keys, welcome))
+    try:
+        part = make(Surroundings(context, keys, welcome))
+    except Exception as error:  # whatever it is, the world must know
+        _LOG.debug("not ready", exc_info=True)
+        said = str(error) or type(error).__name__
+        control.report("failed", said)
+        raise WorldError(f"{name}: cannot be what the world wants: {said}") from error
     try:
         gc.collect()
         gc.freeze()  # what is loaded by now makes no collection in the middle of a frame longer

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import zmq
 
-from broker.control import Controlled
+from broker.control import Context, Controlled, Controller
 from broker.part import Reports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,3 +63,19 @@ def test_a_part_ends_whose_world_ended_while_it_was_starting(part: list[str], tm
         gone.wait()
     command = [sys.executable, "-m", *part, "--world", f"ipc://{tmp_path}/x", "--supervised", str(gone.pid)]
     assert subprocess.run(command, cwd=ROOT, timeout=60, check=False).returncode == 0
+
+
+def test_a_part_that_cannot_be_what_the_world_wants_tells_both_sides(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/world"
+    context: Context = zmq.Context()
+    world = Controller(context, endpoint)
+    command = [sys.executable, "-m", "broker", "--world", endpoint]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as part:
+        assert [message.kind for message in world.receive(30.0)][:1] == ["hello"]
+        world.send("broker", "welcome", {"run": "r"})
+        said = [message.body for _ in range(3) for message in world.receive(10.0) if message.kind == "failed"]
+        assert part.communicate(timeout=30)[1] == "broker: cannot be what the world wants: 'clock'\n"
+    world.close()
+    context.term()
+    assert said[:1] == ["'clock'"]
+    assert part.returncode == 2
