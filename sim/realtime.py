@@ -633,7 +633,8 @@ class RealtimeWorld(World):
     def _look(self, now: float) -> None:
         """Several times a second: who is there, what is overdue, what others want."""
         if now > self._next_look + AWAY_S:
-            self.passages.hear()  # the world itself was away: what was said meanwhile is still to be heard
+            self.passages.hear()  # the world itself was away: what was said meanwhile is heard first
+            self._listen(now + AWAY_S)
         self._next_look = now + LOOK_EVERY_S
         self.watch.look()
         self.parts.air.tidy()

@@ -214,6 +214,11 @@ def at(world: RealtimeWorld, t_s: float, action: Callable[[], None]) -> None:
     world.at(ns_from_s(t_s), Moment.FAULT, action)
 
 
+def test_what_was_told_while_the_world_was_away_is_heard_before_anything_is_given_up(tmp_path: Path) -> None:
+    run_now(out=tmp_path, prepare=lambda world: at(world, 0.205, lambda: time.sleep(3.5)))
+    assert replay(tmp_path, model=GeometryModel(("bs1", "bs2"))).same_fixes
+
+
 class Blows:
     """Kills parts and lets one hang, each when all have been there and at work for a second."""
 
