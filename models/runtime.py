@@ -66,6 +66,7 @@ class Description:
             stations are heard; one number for all in models of earlier versions.
         short_scales: What they are multiplied with besides, where messages are shorter than ``dims``: numbers
             in a message, ascending, and the factor there; in between it goes with the number's logarithm.
+        world: Digest of scene, sites and carrier of the training; None where that is not told.
         files: SHA-256 of every other file; empty in models of earlier versions.
         directions: What stands at the head of messages beside the D numbers of the latent, if anything does.
     """
@@ -83,6 +84,7 @@ class Description:
     files: dict[str, str]
     directions: Directions | None = None
     short_scales: LengthScales = ()
+    world: str | None = None
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -344,6 +346,7 @@ def read_description(folder: Path) -> Description:
             files=dict(found.get("files", {})),
             directions=_directions(found),
             short_scales=read_scales(found.get("short_scales", ())),
+            world=None if (world := found.get("world")) is None else str(world),
         )
     except KeyError as error:
         raise ModelError(f"{path}: damaged (no {error.args[0]})") from error

@@ -2,14 +2,15 @@
 
 import errno
 import gc
+import logging
 import os
 import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +41,8 @@ RUNS_FOLDER = Path("runs")
 ALLOCATED_BETWEEN_COLLECTIONS = 50_000
 NO_MORE_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 """What the system says when a folder that could be written can be no longer."""
+
+_LOG = logging.getLogger(__name__)
 
 
 class Watch(Protocol):
@@ -223,7 +226,7 @@ def run(
     if encoders and (channel is not None or model is not None):
         raise ValueError("encoders know the scenario's own channel and model only")
     own = channel is None and model is None
-    model = model_of(scenario) if model is None else model
+    model = model_at_home(scenario) if model is None else model
     kept = kept_embeddings(scenario, model) if cache and own and not processes else None
     if channel is None:
         channel = channel_behind(scenario, kept)
@@ -392,6 +395,37 @@ def model_of(scenario: Scenario) -> PositioningModel:
         return load_model(name)
     except ModelError as error:
         raise UserError(str(error)) from error
+
+
+def model_at_home(scenario: Scenario) -> PositioningModel:
+    """As `model_of`; warns where the model was trained in another world than the scenario's."""
+    from models.runtime import OnnxModel
+    from sim.channel.errors import ChannelError
+
+    model = model_of(scenario)
+    if isinstance(model, OnnxModel) and model.description.world is not None:
+        with suppress(ChannelError):  # whoever opens the channel says what is wrong with the scene
+            if not _is_known(model.description.world, model.bs_ids, scenario):
+                _LOG.warning(
+                    "model '%s' was trained for another scene, other sites or another carrier: "
+                    "its fixes mean little here",
+                    scenario.model.name,
+                )
+    return model
+
+
+def _is_known(trained_in: str, bs_ids: Sequence[str], scenario: Scenario) -> bool:
+    """Whether base stations are where they were in the training, as far as a digest of its world can tell."""
+    from sim.channel.world import world_of
+    from sim.deployment import MUNICH6
+
+    here, usual = world_of(scenario.deployment, scenario.folder), world_of(MUNICH6)
+    if trained_in != usual.key():
+        return set(here.bs_ids) < set(bs_ids) or trained_in == here.key()
+    place = dict(zip(usual.bs_ids, usual.bs_position_m, strict=True))
+    stay = all(place.get(bs) == at for bs, at in zip(here.bs_ids, here.bs_position_m, strict=True))
+    alike = replace(here, bs_ids=usual.bs_ids, bs_position_m=usual.bs_position_m)
+    return stay and alike.key() == trained_in
 
 
 def channel_of(scenario: Scenario) -> Channel:

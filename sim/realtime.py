@@ -38,7 +38,7 @@ from sim.api import (
     channel_of,
     figures,
     headline,
-    model_of,
+    model_at_home,
     output_folder,
     remove_with,
 )
@@ -806,7 +806,7 @@ def run_realtime(
     started = time.perf_counter()
     if not isinstance(scenario, Scenario):
         scenario = Scenario.load(scenario)
-    model = model_of(scenario) if model is None else model
+    model = model_at_home(scenario) if model is None else model
     channel = channel_of(scenario) if channel is None else channel
     stations = base_stations(scenario, model)
     pace = pace or Pace()

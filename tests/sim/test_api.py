@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 import sim
 from models.testing import GeometryModel
 from sim import Scenario, ScenarioError, run
-from sim.api import next_run_folder, output_folder
+from sim.api import model_at_home, next_run_folder, output_folder
 from sim.errors import UserError
 from sim.run_folder import RunFolder, RunFolderError
 from tests.sim.kit import QUIET, ROOT, GeometryChannel, run_quietly, scenario_of
@@ -177,3 +178,20 @@ def test_the_summary_has_every_key_of_the_contract() -> None:
     assert set(per_bs) == {f"bs{number}" for number in range(1, 7)}
     for counts in (summary["frames"], *per_bs.values()):
         assert {"sent", "delivered", "in_flight", "dropped"} <= set(counts)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "warns"),
+    [
+        ("munich6", False),
+        ({"preset": "munich6", "sites": {"bs2": None}}, False),
+        ({"preset": "munich6", "sites": {"bs2": {"position": ["30 m", "200 m", "32.5 m"]}}}, True),
+        ({"preset": "munich6", "radio": {"carrier": "28 GHz"}}, True),
+    ],
+)
+def test_a_model_away_from_home_is_warned_of(
+    deployment: Any, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scenario = Scenario.load(SPIRAL, {"deployment": deployment})
+    model_at_home(scenario)
+    assert ("was trained for another scene" in caplog.text) is warns
