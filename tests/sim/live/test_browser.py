@@ -644,7 +644,7 @@ def test_it_fits_and_can_be_read(
 
 
 def test_long_names_and_many_causes_leave_room_for_the_controls(tabs: Tabs) -> None:
-    name = "the-segment-behind-the-second-largest-of-all-the-roofs-in-this-part-of-the-town"
+    name = "the-segment-behind-the-second-largest-of-all-roofs-in-the-town"
     line = {"kind": "line", "from": ["0 m", "0 m", "1 m"], "to": ["9 m", "0 m", "1 m"], "speed": "1 m/s"}
     changes = {
         "ues": {f"{name}-{n}": {"trajectory": line, "rate": "1 Hz"} for n in (1, 2)},
