@@ -285,13 +285,13 @@ class RealtimeWorld(World):
 
     def run(self, progress: Callable[[int], None] | None = None) -> None:
         """Let the scenario happen at its pace, and wait for what is still on its way then."""
-        self.clock = WallClock(time.time_ns() + round(LEAD_S * 1e9), self.pace.speed)
-        self._tell_clock()
-        for peer in self.parts.peers.values():
-            peer.heard_s = monotonic()
-        gc.collect()
+        gc.collect()  # of much that takes longer than what is left before the start once the clock is set
         gc.freeze()  # what is there by now makes no collection in the middle of a run longer
         try:
+            self.clock = WallClock(time.time_ns() + round(LEAD_S * 1e9), self.pace.speed)
+            self._tell_clock()
+            for peer in self.parts.peers.values():
+                peer.heard_s = monotonic()
             super().run(progress)
             drain_ns = self.scenario.duration_ns + self.centre.policy.deadline_ns + ns_from_s(0.1)
             self._wait_until(drain_ns)
