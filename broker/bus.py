@@ -7,6 +7,7 @@ order; those of different ones come in any order. No socket may be used from two
 """
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from tempfile import TemporaryDirectory
 from time import monotonic
 from types import TracebackType
@@ -446,10 +447,8 @@ def _drain(
 
     That counts too: else whoever says it without end is listened to without end.
     """
-    left = None if most is None else most - len(messages)
     try:
-        while left is None or left > 0:
-            left = None if left is None else left - 1
+        for _ in count() if most is None else range(most - len(messages)):
             part = socket.recv(_NOBLOCK, copy=False)
             is_said = may_say(part)
             message = [part.bytes]

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, cast
@@ -262,7 +263,7 @@ class RealtimeWorld(World):
         self._on_air: list[tuple[Snapshot, list[AirParts]]] = []
         """What is heard at this instant."""
         self._listened = self._next_listen = self._next_look = self._next_beat = self._next_save = monotonic()
-        self._saved = 0
+        self._to_save = cycle(self._recorder.tables.values())
 
     # The clock.
 
@@ -650,10 +651,8 @@ class RealtimeWorld(World):
     def _save(self, now: float) -> None:
         """Put rows on disk, one table after the other: it takes milliseconds."""
         if now >= self._next_save:
-            tables = self._recorder.tables
-            self._next_save = now + SAVE_EVERY_S / len(tables)
-            self._saved += 1
-            tables[sorted(tables)[self._saved % len(tables)]].flush()
+            self._next_save = now + SAVE_EVERY_S / len(self._recorder.tables)
+            next(self._to_save).flush()
 
     def _tell_how_it_stands(self) -> None:
         now_s = max(0, self.clock.now_ns()) / 1e9

@@ -134,13 +134,22 @@ def test_an_unknown_key_gets_nothing_in_or_out(
     assert subscriber.receive(SILENCE_MS / 1000) == []
 
 
-def test_a_key_speaks_for_its_own_base_station_alone(
+@pytest.fixture
+def lied_to(
     folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
-) -> None:
+) -> tuple[Forwarder, Publisher]:
+    """A forwarder, and a base station with a key of its own that says what is not its own."""
     endpoint = "tcp://127.0.0.1:*"
     forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
     liar = closes(Publisher(zmq_context, forwarder.upstream, keys=load_keys(folder, "bs1"), beside=forwarder))
     liar.wait_for_subscriber()
+    return forwarder, liar
+
+
+def test_a_key_speaks_for_its_own_base_station_alone(
+    lied_to: tuple[Forwarder, Publisher],
+) -> None:
+    forwarder, liar = lied_to
     for topic in (b"emb/bs2/ue1/", b"emb/bs11/ue1/", b"emb/bs", b"emb//"):
         liar.publish((topic, *FRAME[1:]))
     liar.publish(FRAME)
@@ -149,12 +158,13 @@ def test_a_key_speaks_for_its_own_base_station_alone(
 
 
 def test_whoever_says_what_it_may_not_is_not_listened_to_without_end(
-    folder: Path, served: Context, zmq_context: Context, closes: Callable[[Any], Any]
+    lied_to: tuple[Forwarder, Publisher],
+    folder: Path,
+    served: Context,
+    zmq_context: Context,
+    closes: Callable[[Any], Any],
 ) -> None:
-    endpoint = "tcp://127.0.0.1:*"
-    forwarder = closes(Forwarder(served, endpoint, endpoint, keys=load_keys(folder, "broker")))
-    liar = closes(Publisher(zmq_context, forwarder.upstream, keys=load_keys(folder, "bs1"), beside=forwarder))
-    liar.wait_for_subscriber()
+    forwarder, liar = lied_to
     for _ in range(500):
         liar.publish((b"emb/bs2/ue1/", *FRAME[1:]))
     liar.publish(FRAME)
@@ -164,7 +174,7 @@ def test_whoever_says_what_it_may_not_is_not_listened_to_without_end(
         looks += 1
         assert forwarder.refusals.total <= 10 * looks
     assert heard == [list(FRAME)]
-    controller = closes(Controller(served, endpoint, load_keys(folder, "world")))
+    controller = closes(Controller(served, "tcp://127.0.0.1:*", load_keys(folder, "world")))
     liar = closes(Controlled(zmq_context, controller.endpoint, "cu", load_keys(folder, "bs1")))
     for _ in range(3000):
         liar.report("hello")
