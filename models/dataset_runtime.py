@@ -13,7 +13,7 @@ from models.dataset import PARTS, Dataset
 from models.dataset_features import link_features
 from models.dataset_page import read_dataset_page
 from models.quantiser import dequantise, quantise
-from models.runtime import ModelError, file_hashes, open_session
+from models.runtime import ModelError, file_hashes, open_session, unlike
 
 FLOOR_M = 0.01
 """No axis is claimed to be known better than this."""
@@ -56,12 +56,11 @@ class DatasetModel:
     def _session(self, name: str, fed: Mapping[str, tuple[int, ...]]) -> Any:
         """The network in a file, which takes arrays of the sizes that ``model.json`` says."""
         session = open_session(self.folder / name)
-        for node in session.get_inputs():
-            if fed.get(node.name) != tuple(node.shape[1:]):
-                wanted, said = list(node.shape[1:]), list(fed.get(node.name, ()))
-                raise ModelError(
-                    f"{self.folder / 'model.json'}: damaged ({name} takes {node.name} {wanted}, not {said})"
-                )
+        if (node := unlike(session, fed)) is not None:
+            wanted, said = list(node.shape[1:]), list(fed.get(node.name, ()))
+            raise ModelError(
+                f"{self.folder / 'model.json'}: damaged ({name} takes {node.name} {wanted}, not {said})"
+            )
         return session
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -165,9 +166,8 @@ class OnnxModel:
     def _session(self, path: Path, inputs: dict[str, tuple[int, ...]]) -> Any:
         """The network in a file, which must take these inputs, or some of them: ``{name: shape}``."""
         session = open_session(path, self._threads)
-        for node in session.get_inputs():
-            if inputs.get(node.name) != tuple(node.shape[1:]):
-                raise ModelError(f"{path}: damaged (input {node.name} {node.shape} is of another model)")
+        if (node := unlike(session, inputs)) is not None:
+            raise ModelError(f"{path}: damaged (input {node.name} {node.shape} is of another model)")
         return session
 
     def encode(self, bs: str, pilots: NDArray[Any], noise_variance: float) -> Embedding:
@@ -278,6 +278,13 @@ def open_session(path: Path, threads: int = 1) -> Any:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # ONNX Runtime has no common base class of its errors
         raise ModelError(f"{path}: damaged ({str(error).splitlines()[0][:120]})") from error
+
+
+def unlike(session: Any, inputs: Mapping[str, tuple[int, ...]]) -> Any:
+    """The first input of a network that is none of these ``{name: shape of a row}``; None if all are."""
+    return next(
+        (node for node in session.get_inputs() if inputs.get(node.name) != tuple(node.shape[1:])), None
+    )
 
 
 def filled_up(count: int) -> NDArray[np.intp]:
